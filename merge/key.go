@@ -1,0 +1,138 @@
+package merge
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// Key is the rdata of a DNSKEY or CDNSKEY record: the identity of a key
+// whatever its owner name and TTL. It is comparable, so that sets of keys are
+// plain Go maps.
+type Key struct {
+	Flags     uint16
+	Protocol  uint8
+	Algorithm uint8
+	PublicKey string // base64, without white space
+}
+
+// KeyOf returns the identity of k.
+func KeyOf(k *dns.DNSKEY) Key {
+	return Key{Flags: k.Flags, Protocol: k.Protocol, Algorithm: k.Algorithm, PublicKey: k.PublicKey}
+}
+
+// DNSKEY returns k as a DNSKEY record at owner, ttl in seconds.
+func (k Key) DNSKEY(owner string, ttl uint32) *dns.DNSKEY {
+	return &dns.DNSKEY{
+		Hdr:   dns.RR_Header{Name: owner, Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: ttl},
+		Flags: k.Flags, Protocol: k.Protocol, Algorithm: k.Algorithm, PublicKey: k.PublicKey,
+	}
+}
+
+// CDNSKEY returns k as a CDNSKEY record at owner (RFC 7344 section 3.2), ttl
+// in seconds.
+func (k Key) CDNSKEY(owner string, ttl uint32) *dns.CDNSKEY {
+	rr := &dns.CDNSKEY{DNSKEY: *k.DNSKEY(owner, ttl)}
+	rr.Hdr.Rrtype = dns.TypeCDNSKEY
+	return rr
+}
+
+// Tag returns the key tag (RFC 4034 appendix B).
+func (k Key) Tag() uint16 { return k.DNSKEY(".", 0).KeyTag() }
+
+// DS returns the digest of k as the key of zone (RFC 4034 section 5.1.4), and
+// whether the digest type is one that can be computed here.
+func (k Key) DS(zone string, digestType uint8) (DS, bool) {
+	ds := k.DNSKEY(zone, 0).ToDS(digestType)
+	if ds == nil {
+		return DS{}, false
+	}
+	return DSOf(ds), true
+}
+
+// compareKeys orders keys by rdata in canonical form (RFC 4034 section 6.3).
+func compareKeys(a, b Key) int {
+	return cmp.Or(cmp.Compare(a.Flags, b.Flags), cmp.Compare(a.Protocol, b.Protocol),
+		cmp.Compare(a.Algorithm, b.Algorithm), comparePublic(a.PublicKey, b.PublicKey))
+}
+
+// comparePublic orders two public keys by their octets. Text that is not
+// base64 sorts by itself: it can only come from a record that no decoder made.
+func comparePublic(a, b string) int {
+	if a == b {
+		return 0
+	}
+	x, errA := base64.StdEncoding.DecodeString(a)
+	y, errB := base64.StdEncoding.DecodeString(b)
+	if errA != nil || errB != nil {
+		return cmp.Compare(a, b)
+	}
+	return bytes.Compare(x, y)
+}
+
+// DS is the rdata of a DS or CDS record. It is comparable.
+type DS struct {
+	KeyTag     uint16
+	Algorithm  uint8
+	DigestType uint8
+	Digest     string // upper-case hexadecimal
+}
+
+// DSOf returns the rdata of ds.
+func DSOf(ds *dns.DS) DS {
+	return DS{KeyTag: ds.KeyTag, Algorithm: ds.Algorithm, DigestType: ds.DigestType, Digest: strings.ToUpper(ds.Digest)}
+}
+
+// CDS returns d as a CDS record at owner (RFC 7344 section 3.1), ttl in
+// seconds.
+func (d DS) CDS(owner string, ttl uint32) *dns.CDS {
+	return &dns.CDS{DS: dns.DS{
+		Hdr:    dns.RR_Header{Name: owner, Rrtype: dns.TypeCDS, Class: dns.ClassINET, Ttl: ttl},
+		KeyTag: d.KeyTag, Algorithm: d.Algorithm, DigestType: d.DigestType, Digest: d.Digest,
+	}}
+}
+
+// Names reports whether d is the digest of k as a key of zone.
+func (d DS) Names(zone string, k Key) bool {
+	if d.Algorithm != k.Algorithm || d.KeyTag != k.Tag() {
+		return false
+	}
+	of, ok := k.DS(zone, d.DigestType)
+	return ok && of == d
+}
+
+// compareDS orders digests by rdata in canonical form (RFC 4034 section 6.3).
+func compareDS(a, b DS) int {
+	return cmp.Or(cmp.Compare(a.KeyTag, b.KeyTag), cmp.Compare(a.Algorithm, b.Algorithm),
+		cmp.Compare(a.DigestType, b.DigestType), cmp.Compare(a.Digest, b.Digest))
+}
+
+// Ref is how a key is named to people and in DS records: tag and algorithm.
+// Two keys may share it.
+type Ref struct {
+	Tag       uint16
+	Algorithm uint8
+}
+
+// Ref returns the tag and algorithm of k.
+func (k Key) Ref() Ref { return Ref{Tag: k.Tag(), Algorithm: k.Algorithm} }
+
+// refs returns the distinct references to ks, sorted.
+func refs(ks []Key) []Ref {
+	rs := make([]Ref, 0, len(ks))
+	for _, k := range ks {
+		rs = append(rs, k.Ref())
+	}
+	return sortRefs(rs)
+}
+
+func sortRefs(rs []Ref) []Ref {
+	slices.SortFunc(rs, func(a, b Ref) int {
+		return cmp.Or(cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Algorithm, b.Algorithm))
+	})
+	return slices.Compact(rs)
+}

@@ -1,0 +1,91 @@
+package merge
+
+import (
+	"slices"
+
+	"github.com/miekg/dns"
+)
+
+// Union returns the joint sets of zone (rule M1): DNSKEY is ours and every
+// data-signing key the peers announce or are retiring; CDNSKEY is every
+// secure-entry key; CDS is the SHA-256 digest of each of these. A digest that
+// a peer announced without its key is kept as it is, and only then: unlike
+// digest types for the keys of one zone make parents drop a key or give up.
+func Union(zone string, local Local, peers []Peer) Joint {
+	dnskeys := [][]Key{local.DNSKEY}
+	entries := [][]Key{local.SecureEntry}
+	for _, p := range peers {
+		dnskeys = append(dnskeys, p.dnskeys())
+		entries = append(entries, p.Announcement.CDNSKEY)
+	}
+
+	j := Joint{DNSKEY: sortKeys(dnskeys...), CDNSKEY: sortKeys(entries...)}
+	for _, p := range peers {
+		found, unmatched := match(zone, p.Announcement.CDS, j.CDNSKEY, j.DNSKEY)
+		j.CDNSKEY = sortKeys(j.CDNSKEY, found)
+		j.Unmatched = append(j.Unmatched, unmatched...)
+	}
+	// A later peer may have brought the key that an earlier one only named.
+	_, j.Unmatched = match(zone, j.Unmatched, j.CDNSKEY)
+
+	for _, k := range j.CDNSKEY {
+		if d, ok := k.DS(zone, dns.SHA256); ok {
+			j.CDS = append(j.CDS, d)
+		}
+	}
+	j.Unmatched = sortDS(j.Unmatched)
+	j.CDS = sortDS(append(j.CDS, j.Unmatched...))
+	return j
+}
+
+// match splits digests of zone's keys into the keys of sets that they name and
+// the digests that name none, of these one digest type for each key.
+func match(zone string, digests []DS, sets ...[]Key) (found []Key, unmatched []DS) {
+	for _, d := range digests {
+		i := slices.IndexFunc(sets, func(ks []Key) bool {
+			return slices.ContainsFunc(ks, func(k Key) bool { return d.Names(zone, k) })
+		})
+		if i < 0 {
+			unmatched = append(unmatched, d)
+			continue
+		}
+		for _, k := range sets[i] {
+			if d.Names(zone, k) {
+				found = append(found, k)
+			}
+		}
+	}
+	// The same key may be named by several digest types. A digest cannot be
+	// compared with one of another type, so tag and algorithm have to do.
+	strongest := make(map[Ref]uint8)
+	for _, d := range unmatched {
+		r := Ref{Tag: d.KeyTag, Algorithm: d.Algorithm}
+		if rank(d.DigestType) > rank(strongest[r]) {
+			strongest[r] = d.DigestType
+		}
+	}
+	unmatched = slices.DeleteFunc(unmatched, func(d DS) bool {
+		return d.DigestType != strongest[Ref{Tag: d.KeyTag, Algorithm: d.Algorithm}]
+	})
+	return found, unmatched
+}
+
+// rank orders digest types by how well they go with the digests that Union
+// computes: SHA-256 like those, SHA-384 next, all others last but above none.
+func rank(digestType uint8) int {
+	switch digestType {
+	case 0:
+		return 0
+	case dns.SHA256:
+		return 3
+	case dns.SHA384:
+		return 2
+	default:
+		return 1
+	}
+}
+
+func sortDS(ds []DS) []DS {
+	slices.SortFunc(ds, compareDS)
+	return slices.Compact(ds)
+}
