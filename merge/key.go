@@ -20,9 +20,13 @@ type Key struct {
 	PublicKey string // base64, without white space
 }
 
-// KeyOf returns the identity of k.
+// KeyOf returns the identity of k, whichever way its public key was written.
 func KeyOf(k *dns.DNSKEY) Key {
-	return Key{Flags: k.Flags, Protocol: k.Protocol, Algorithm: k.Algorithm, PublicKey: k.PublicKey}
+	public := k.PublicKey
+	if octets, err := base64.StdEncoding.DecodeString(public); err == nil {
+		public = base64.StdEncoding.EncodeToString(octets)
+	}
+	return Key{Flags: k.Flags, Protocol: k.Protocol, Algorithm: k.Algorithm, PublicKey: public}
 }
 
 // DNSKEY returns k as a DNSKEY record at owner, ttl in seconds.
