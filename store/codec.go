@@ -1,0 +1,180 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"hash/fnv"
+	"io"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	// recordVersion is the first octet of a record. It changes when the
+	// meaning of a field does.
+	recordVersion = 1
+
+	// maxRecord bounds a record in octets: the most keys of the greatest size
+	// that the limits below allow take less.
+	maxRecord = 4 << 20
+
+	recordHeader = 5 // version, then the CRC-32C of the rest
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// RecordError says that the stored state of one zone cannot be relied on.
+type RecordError struct {
+	Key string // see Key
+	Err error
+}
+
+// Error implements the error interface.
+func (e *RecordError) Error() string {
+	return fmt.Sprintf("the record of zone %q: %v", e.Key, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+func encodeAll(zones map[string]Zone) (map[string][]byte, error) {
+	records := make(map[string][]byte, len(zones))
+	for key, z := range zones {
+		record, err := encode(key, z)
+		if err != nil {
+			return nil, err
+		}
+		records[key] = record
+	}
+	return records, nil
+}
+
+// encode returns the record of z. What decode would refuse is not written.
+func encode(key string, z Zone) ([]byte, error) {
+	if err := z.validate(key); err != nil {
+		return nil, &RecordError{Key: key, Err: err}
+	}
+	text, err := json.Marshal(z)
+	if err == nil && len(text) > maxRecord-recordHeader {
+		err = fmt.Errorf("%d octets, more than %d", len(text), maxRecord-recordHeader)
+	}
+	if err != nil {
+		return nil, &RecordError{Key: key, Err: err}
+	}
+	record := append(make([]byte, 0, recordHeader+len(text)), recordVersion)
+	record = binary.BigEndian.AppendUint32(record, crc32.Checksum(text, castagnoli))
+	return append(record, text...), nil
+}
+
+// decode returns the state in record, after checking that it is whole, of this
+// version, within bounds and about the zone that key says.
+func decode(key string, record []byte) (Zone, error) {
+	z, err := parse(record)
+	if err == nil {
+		err = z.validate(key)
+	}
+	if err != nil {
+		return Zone{}, &RecordError{Key: key, Err: err}
+	}
+	return z, nil
+}
+
+func parse(record []byte) (z Zone, err error) {
+	switch {
+	case len(record) < recordHeader:
+		return Zone{}, errors.New("too short")
+	case len(record) > maxRecord:
+		return Zone{}, fmt.Errorf("%d octets, more than %d", len(record), maxRecord)
+	case record[0] != recordVersion:
+		return Zone{}, fmt.Errorf("version %d, this version of mske reads %d only", record[0], recordVersion)
+	}
+	text := record[recordHeader:]
+	if binary.BigEndian.Uint32(record[1:]) != crc32.Checksum(text, castagnoli) {
+		return Zone{}, errors.New("the checksum is wrong")
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&z); err != nil {
+		return Zone{}, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return Zone{}, errors.New("something follows the record")
+	}
+	return z, nil
+}
+
+// content is a checksum over all records in whatever order. bbolt has none of
+// its own: a page that is lost, or is of an earlier time, would take zones or
+// keys away without a trace.
+type content struct {
+	records, sum uint64
+}
+
+func recordSum(key, record []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(key))))
+	h.Write(key)
+	h.Write(record)
+	return h.Sum64()
+}
+
+func (c content) with(key, record []byte) content {
+	return content{c.records + 1, c.sum + recordSum(key, record)}
+}
+
+func (c content) without(key, record []byte) content {
+	return content{c.records - 1, c.sum - recordSum(key, record)}
+}
+
+func (c content) bytes() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, c.records), c.sum)
+}
+
+func parseContent(b []byte) (content, error) {
+	if len(b) != 16 {
+		return content{}, errDamaged("the checksum of the content is missing")
+	}
+	return content{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}, nil
+}
+
+// MarshalJSON implements [json.Marshaler]: each signature in wire format, base64.
+func (s Signatures) MarshalJSON() ([]byte, error) {
+	wires := make([][]byte, 0, len(s))
+	for _, sig := range s {
+		wire := make([]byte, dns.Len(sig))
+		n, err := dns.PackRR(sig, wire, 0, nil, false)
+		if err != nil {
+			return nil, err
+		}
+		wires = append(wires, wire[:n])
+	}
+	return json.Marshal(wires)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (s *Signatures) UnmarshalJSON(text []byte) error {
+	var wires [][]byte
+	if err := json.Unmarshal(text, &wires); err != nil {
+		return err
+	}
+	if len(wires) > maxSignatures {
+		return fmt.Errorf("%d signatures, more than %d", len(wires), maxSignatures)
+	}
+	*s = nil
+	for _, wire := range wires {
+		rr, off, err := dns.UnpackRR(wire, 0)
+		if err != nil {
+			return err
+		}
+		sig, ok := rr.(*dns.RRSIG)
+		if !ok || off != len(wire) {
+			return errors.New("a signature is no RRSIG record")
+		}
+		*s = append(*s, sig)
+	}
+	return nil
+}

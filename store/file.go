@@ -1,0 +1,398 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	// lockTimeout is how long another process may take to let go of the file:
+	// enough for one that is just ending.
+	lockTimeout = 2 * time.Second
+
+	// format is the layout of the file. It changes when an older mske could
+	// not read what this one writes.
+	format = "mske state 1"
+)
+
+var (
+	zonesBucket = []byte("zones")
+	metaBucket  = []byte("mske")
+	formatKey   = []byte("format")
+	contentKey  = []byte("content")
+)
+
+// file is an open state file.
+type file struct {
+	path  string
+	db    *bolt.DB
+	f     *os.File
+	stale bool  // the last write failed: what the file shows may not be on disk
+	dead  error // a fault that leaves bbolt in an unknown state
+}
+
+func openOrCreate(path string) (*file, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		err = create(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state file %q: %w", path, err)
+	}
+	return open(path)
+}
+
+// create makes a new, empty state file. It appears under its name only once it
+// is complete, and never in place of another: a crash leaves no half file that
+// the next start would have to refuse.
+func create(path string) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("cannot be created: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	tmp.Close()
+
+	db, err := bolt.Open(tmp.Name(), 0o600, &bolt.Options{Timeout: lockTimeout})
+	if err != nil {
+		return fmt.Errorf("cannot be created: %w", err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		if _, err := tx.CreateBucket(zonesBucket); err != nil {
+			return err
+		}
+		meta, err := tx.CreateBucket(metaBucket)
+		if err != nil {
+			return err
+		}
+		return errors.Join(meta.Put(formatKey, []byte(format)), meta.Put(contentKey, content{}.bytes()))
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("cannot be created: %w", err)
+	}
+	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("cannot be created: %w", err)
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+// syncDirectory makes the name of a new file durable.
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// checkDirectory reports whether a file could be made at path.
+func checkDirectory(path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("state file %q is a symbolic link to a file that does not exist", path)
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("state file %q: its directory: %w", path, err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("state file %q: %q is not a directory", path, filepath.Dir(path))
+	}
+	return nil
+}
+
+// open opens an existing state file for writing, once all of it is verified.
+func open(path string) (*file, error) {
+	if err := check(path); err != nil {
+		return nil, err
+	}
+	f, err := openBolt(path, false)
+	if err != nil {
+		return nil, fmt.Errorf("state file %q: %w", path, explain(err))
+	}
+	return f, nil
+}
+
+// check verifies all of an existing state file without changing it.
+func check(path string) error {
+	f, err := openBolt(path, true)
+	if err == nil {
+		err = errors.Join(guard(f.verify), f.close())
+	}
+	if err != nil {
+		return fmt.Errorf("state file %q: %w", path, explain(err))
+	}
+	return nil
+}
+
+// openBolt opens path with bbolt, which when it only reads looks at nothing but
+// the headers yet, so that it cannot stumble over damage while it holds the
+// file's lock.
+func openBolt(path string, readOnly bool) (*file, error) {
+	f := &file{path: path}
+	err := guard(func() (err error) {
+		f.db, err = bolt.Open(path, 0o600, &bolt.Options{
+			Timeout: lockTimeout, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType,
+			OpenFile: func(string, int, os.FileMode) (_ *os.File, err error) {
+				f.f, err = openExisting(path)
+				return f.f, err
+			},
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// openExisting opens the file without ever making one, and refuses what bbolt
+// would take for a new one.
+func openExisting(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("is not a regular file")
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() == 0 {
+		f.Close()
+		return nil, errDamaged("it is empty")
+	}
+	return f, nil
+}
+
+// The header pages of a bbolt file: each starts with a page header of 16
+// octets, then magic, version, page size, flags, root bucket, free list, high
+// water mark, transaction number and a checksum of all that.
+const (
+	headerAt       = 16
+	headerSize     = 64
+	headerMagic    = 0xED0CDAED
+	headerSum      = 56
+	headerPageSize = 8
+	headerPages    = 40
+	headerTx       = 48
+)
+
+// checkHeaders verifies both header pages. bbolt itself is content with one of
+// them and would silently go back to the state before the last write.
+func checkHeaders(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	first, err := header(f, 0)
+	if err != nil {
+		return err
+	}
+	size := int64(binary.NativeEndian.Uint32(first[headerPageSize:]))
+	second, err := header(f, size)
+	if err != nil {
+		return err
+	}
+	newest := first
+	if binary.NativeEndian.Uint64(second[headerTx:]) > binary.NativeEndian.Uint64(first[headerTx:]) {
+		newest = second
+	}
+	if pages := binary.NativeEndian.Uint64(newest[headerPages:]); pages > uint64(info.Size()/size) {
+		return errDamaged("it ends too early")
+	}
+	return nil
+}
+
+func header(f *os.File, at int64) ([]byte, error) {
+	h := make([]byte, headerSize)
+	if _, err := f.ReadAt(h, at+headerAt); errors.Is(err, io.EOF) {
+		return nil, errDamaged("it ends too early")
+	} else if err != nil {
+		return nil, err
+	}
+	sum := fnv.New64a()
+	sum.Write(h[:headerSum])
+	if binary.NativeEndian.Uint32(h) != headerMagic {
+		return nil, errDamaged("it has no header")
+	}
+	if binary.NativeEndian.Uint64(h[headerSum:]) != sum.Sum64() || binary.NativeEndian.Uint32(h[headerPageSize:]) < headerAt+headerSize {
+		return nil, errDamaged("a header is wrong")
+	}
+	return h, nil
+}
+
+// errDamaged is a fault in the file's structure.
+type errDamaged string
+
+func (e errDamaged) Error() string { return string(e) }
+
+// explain says what to do about an error of opening.
+func explain(err error) error {
+	var damaged errDamaged
+	var record *RecordError
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return errors.New("another process has it open: stop that one, or give each its own file with the state option")
+	case errors.As(err, &damaged), errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return fmt.Errorf("is damaged or no mske state file (%w): restore it from a backup, or move it away to begin without what it knew of other providers' keys", err)
+	case errors.As(err, &record):
+		return fmt.Errorf("%w: restore the file from a backup", err)
+	}
+	return err
+}
+
+// guard runs f and turns bbolt's answers to a damaged file, panics and faults
+// in mapped memory, into errors.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = errDamaged(fmt.Sprint(r))
+		}
+	}()
+	return f()
+}
+
+// verify reads the whole file: headers, format, structure, and every record against its
+// checksum, and all of them against that of the content.
+func (f *file) verify() error {
+	if err := checkHeaders(f.f); err != nil {
+		return err
+	}
+	return f.db.View(func(tx *bolt.Tx) error {
+		meta, zones := tx.Bucket(metaBucket), tx.Bucket(zonesBucket)
+		if meta == nil {
+			return errors.New("holds the data of another program: choose another file with the state option")
+		}
+		if got := meta.Get(formatKey); string(got) != format {
+			return fmt.Errorf("has the format %q, this version of mske reads %q only: use the version that wrote it, or another file with the state option", got, format)
+		}
+		if zones == nil {
+			return errDamaged("the zones are missing")
+		}
+		if err := checkStructure(tx); err != nil {
+			return err
+		}
+		return checkContent(meta, zones)
+	})
+}
+
+func checkStructure(tx *bolt.Tx) error {
+	var first error
+	for err := range tx.Check() {
+		if first == nil {
+			first = errDamaged(err.Error())
+		}
+	}
+	return first
+}
+
+func checkContent(meta, zones *bolt.Bucket) error {
+	var have content
+	err := zones.ForEach(func(key, record []byte) error {
+		if record == nil {
+			return errDamaged("a record is of the wrong kind")
+		}
+		if _, err := decode(string(key), record); err != nil {
+			return err
+		}
+		have = have.with(key, record)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(meta.Get(contentKey), have.bytes()) {
+		return errDamaged("records are missing or belong to another time")
+	}
+	return nil
+}
+
+func (f *file) zones() (map[string]Zone, error) {
+	if f.dead != nil {
+		return nil, f.dead
+	}
+	zones := make(map[string]Zone)
+	err := guard(func() error {
+		return f.db.View(func(tx *bolt.Tx) error {
+			return tx.Bucket(zonesBucket).ForEach(func(key, record []byte) (err error) {
+				zones[string(key)], err = decode(string(key), record)
+				return err
+			})
+		})
+	})
+	return zones, explain(err)
+}
+
+// errEqual ends a transaction that would change nothing.
+var errEqual = errors.New("nothing to write")
+
+// put writes records by key in one transaction.
+func (f *file) put(records map[string][]byte) error {
+	if f.dead != nil {
+		return f.dead
+	}
+	if info, err := os.Stat(f.path); err != nil || !f.is(info) {
+		return errors.New("was removed or replaced while in use: restart the server")
+	}
+	err := guard(func() error {
+		return f.db.Update(func(tx *bolt.Tx) error { return f.write(tx, records) })
+	})
+	if errors.Is(err, errEqual) {
+		return nil
+	}
+	f.stale = err != nil
+	var damaged errDamaged
+	if errors.As(err, &damaged) {
+		f.dead = explain(err)
+	}
+	return explain(err)
+}
+
+func (f *file) write(tx *bolt.Tx, records map[string][]byte) error {
+	meta, zones := tx.Bucket(metaBucket), tx.Bucket(zonesBucket)
+	all, err := parseContent(meta.Get(contentKey))
+	if err != nil {
+		return err
+	}
+	changed := f.stale
+	for key, record := range records {
+		was := zones.Get([]byte(key))
+		if bytes.Equal(was, record) {
+			continue
+		}
+		if was != nil {
+			all = all.without([]byte(key), was)
+		}
+		all = all.with([]byte(key), record)
+		changed = true
+		if err := zones.Put([]byte(key), record); err != nil {
+			return err
+		}
+	}
+	if !changed {
+		return errEqual
+	}
+	return meta.Put(contentKey, all.bytes())
+}
+
+// is reports whether info describes the open file.
+func (f *file) is(info os.FileInfo) bool {
+	own, err := f.f.Stat()
+	return err == nil && os.SameFile(own, info)
+}
+
+func (f *file) close() error { return guard(f.db.Close) }
