@@ -1,0 +1,213 @@
+package keys
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/coredns-mske/mske/merge"
+)
+
+// Facts are what decides, besides the key files, whether a wish of their
+// timing metadata can be carried out. What the parent's DS holds is not among
+// them yet: until it is, no secure-entry key goes.
+type Facts struct {
+	// Chain are the keys that the plugin chain publishes or was seen signing
+	// with in the last max_zone_ttl (rule K2). None of them goes.
+	Chain []merge.Key
+	// MaxZoneTTL is the longest TTL in the zone: for so long a cache may hold
+	// a signature of a key that signs no more.
+	MaxZoneTTL time.Duration
+}
+
+// Schedule is what each key of a zone does at one time.
+type Schedule struct {
+	Published   []*Key // in our DNSKEY RRset
+	Announced   []*Key // in the DNSKEY RRset of our announcements
+	SecureEntry []*Key // in CDS and CDNSKEY, both ours and announced
+	SignDNSKEY  []*Key // sign the apex key sets
+	DataSigning []*Key // sign the zone's data, where mske does
+	// Why says, a line for each, which wishes of the key files are not
+	// carried out.
+	Why []string
+	// Next is when the first of the times in the key files changes the
+	// schedule; zero if none does.
+	Next time.Time
+}
+
+// Plan returns what ks, the keys of one zone with their roles, do at now
+// (rule K3). It only carries out those wishes of the key files that are safe:
+// a secure-entry key that is to go stays until the parent's DS tells that
+// another can take its place, a key of f.Chain stays, a data-signing key is
+// published until the caches have forgotten its signatures, and the last one
+// of an algorithm goes on signing.
+func Plan(ks []*Key, now time.Time, f Facts) Schedule {
+	p := planner{now: now, facts: f}
+	for _, k := range ks {
+		p.secureEntry(k)
+	}
+	for _, k := range ks {
+		p.activeData(k)
+	}
+	p.lastData(ks)
+	for _, k := range ks {
+		p.publish(k)
+	}
+	return p.Schedule
+}
+
+type planner struct {
+	Schedule
+	now   time.Time
+	facts Facts
+}
+
+// reached reports whether at, a time in a key file, is set and has come. It
+// notes the ones to come.
+func (p *planner) reached(at time.Time) bool {
+	if at.IsZero() {
+		return false
+	}
+	if !at.After(p.now) {
+		return true
+	}
+	if p.Next.IsZero() || at.Before(p.Next) {
+		p.Next = at
+	}
+	return false
+}
+
+func (p *planner) why(k *Key, format string, args ...any) {
+	p.Why = append(p.Why, fmt.Sprintf("%s (%s%s): ", k, k.Base, publicExt)+fmt.Sprintf(format, args...))
+}
+
+// begun reports whether k is to be published, as BIND reads the metadata: a
+// key that has none at all always is, one made with "dnssec-keygen -G" never.
+func (p *planner) begun(k *Key) bool {
+	t := k.Timing
+	if t.Publish.IsZero() {
+		return !t.Activate.IsZero() || t.Created.IsZero()
+	}
+	return p.reached(t.Publish)
+}
+
+// active reports whether k is to sign, leaving aside when it is to stop.
+func (p *planner) active(k *Key) bool {
+	t := k.Timing
+	if k.Signer == nil || !p.begun(k) {
+		return false
+	}
+	if t.Activate.IsZero() {
+		return t.Publish.IsZero() // without it, BIND's is a stand-by key
+	}
+	return p.reached(t.Activate)
+}
+
+func (p *planner) inChain(k *Key) bool { return slices.Contains(p.facts.Chain, k.ID()) }
+
+// secureEntry decides what k does as a secure-entry key. A key that does not
+// sign the DNSKEY RRset is not in CDS.
+func (p *planner) secureEntry(k *Key) {
+	if !k.Role.SecureEntry() || !p.active(k) {
+		return
+	}
+	p.SignDNSKEY = append(p.SignDNSKEY, k)
+	if k.Timing.SyncPublish.IsZero() || p.reached(k.Timing.SyncPublish) {
+		p.SecureEntry = append(p.SecureEntry, k)
+	}
+	const stays = "it stays in DNSKEY and CDS and signs: the parent's DS has not been read, so whether another key can take its place is not known"
+	switch t := k.Timing; {
+	case k.Gone:
+		p.why(k, "its file has gone, but %s; put it back, since after a restart it cannot sign", stays)
+	case p.reached(t.Delete):
+		p.why(k, "its Delete time has come, but %s", stays)
+	case p.reached(t.Inactive):
+		p.why(k, "its Inactive time has come, but %s", stays)
+	case p.reached(t.SyncDelete):
+		p.why(k, "its SyncDelete time has come, but %s", stays)
+	}
+}
+
+// activeData decides whether k is to sign the zone's data.
+func (p *planner) activeData(k *Key) {
+	if k.Role.SignsData() && p.active(k) && !p.stopped(k) {
+		p.DataSigning = append(p.DataSigning, k)
+	}
+}
+
+func (p *planner) stopped(k *Key) bool {
+	return p.reached(stop(k.Timing)) || k.Gone
+}
+
+// stop returns when a data-signing key is to sign no more; zero for never.
+func stop(t Timing) time.Time {
+	if t.Inactive.IsZero() || !t.Delete.IsZero() && t.Delete.Before(t.Inactive) {
+		return t.Delete
+	}
+	return t.Inactive
+}
+
+// lastData lets the last data-signing key of an algorithm go on while that
+// algorithm has a key that signs the DNSKEY RRset (RFC 4035 section 2.2 wants
+// every algorithm of DS to sign the data), and the last of all in any case.
+func (p *planner) lastData(ks []*Key) {
+	for _, entry := range slices.Clone(p.SignDNSKEY) {
+		algorithm := entry.DNSKEY.Algorithm
+		p.keepLast(ks, func(k *Key) bool { return k.DNSKEY.Algorithm == algorithm })
+	}
+	p.keepLast(ks, func(*Key) bool { return true })
+}
+
+// keepLast makes, if no key of the kind signs data, the one go on that was to
+// stop last.
+func (p *planner) keepLast(ks []*Key, kind func(*Key) bool) {
+	if slices.ContainsFunc(p.DataSigning, kind) {
+		return
+	}
+	var last *Key
+	for _, k := range ks {
+		if !kind(k) || !k.Role.SignsData() || !p.active(k) {
+			continue
+		}
+		if last == nil || stop(k.Timing).After(stop(last.Timing)) {
+			last = k
+		}
+	}
+	if last == nil {
+		return
+	}
+	p.DataSigning = append(p.DataSigning, last)
+	p.why(last, "it was to stop signing at %s, but goes on: no other key of ours signs the zone's data with %s",
+		stop(last.Timing).UTC().Format(time.RFC3339), AlgorithmName(last.DNSKEY.Algorithm))
+}
+
+// publish decides whether k is in the DNSKEY RRset and is announced there.
+func (p *planner) publish(k *Key) {
+	chain := p.inChain(k)
+	begun, deleted := p.begun(k), p.reached(k.Timing.Delete)
+	signs := slices.Contains(p.DataSigning, k)
+	if k.Role.SignsData() && (chain || signs || begun && !deleted) {
+		p.Announced = append(p.Announced, k)
+	}
+	switch {
+	case begun && !deleted, signs:
+	case begun && k.Role.SecureEntry():
+		if !p.active(k) {
+			p.why(k, "its Delete time has come or its file has gone, but it stays in DNSKEY: the parent's DS has not been read")
+		}
+	case chain:
+		p.why(k, "it stays in DNSKEY: the zone is published or signed with it by the plugins behind mske")
+	case begun && p.active(k) && p.cached(k):
+		p.why(k, "its Delete time has come, but it stays in DNSKEY until %s: caches may hold its signatures until then",
+			stop(k.Timing).Add(p.facts.MaxZoneTTL).UTC().Format(time.RFC3339))
+	default:
+		return
+	}
+	p.Published = append(p.Published, k)
+}
+
+// cached reports whether caches may hold signatures of k, which has stopped
+// signing.
+func (p *planner) cached(k *Key) bool {
+	return !p.reached(stop(k.Timing).Add(p.facts.MaxZoneTTL))
+}
