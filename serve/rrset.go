@@ -1,0 +1,94 @@
+// Package serve holds what is answered: immutable views of the apex key sets
+// of a zone and of the names below a signaling domain, signed beforehand, and
+// the two things that are signed when a query asks for them: compact denial
+// (RFC 9824) and corrected denials of apex types.
+//
+// A view is built in the background and published by swapping a pointer.
+// Answering takes no lock, does no I/O and costs the same however many names a
+// view has, but for the search of a pre-signed NSEC chain, which is logarithmic.
+//
+// # Limitations
+//
+// Replies carry an OPT record only if it says something, a flag or an extended
+// error: the server adds it otherwise, and truncates.
+package serve
+
+import (
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/merge"
+)
+
+// RRset is an RRset with its signatures. It does not change once it is built:
+// what goes into a message is a copy, because plugins change what they write.
+type RRset struct {
+	RRs  []dns.RR
+	Sigs []*dns.RRSIG
+
+	makers []merge.Key // the key of each of Sigs
+}
+
+// appendTo appends copies of the records to section, and with do their
+// signatures, at owner: the question's spelling of the name.
+func (s *RRset) appendTo(section []dns.RR, owner string, do bool) []dns.RR {
+	section = slices.Grow(section, len(s.RRs)+len(s.Sigs))
+	for _, rr := range s.RRs {
+		section = append(section, at(rr, owner))
+	}
+	if do {
+		section = s.appendSigs(section, owner)
+	}
+	return section
+}
+
+// appendSigs appends copies of the signatures alone.
+func (s *RRset) appendSigs(section []dns.RR, owner string) []dns.RR {
+	for _, sig := range s.Sigs {
+		section = append(section, at(sig, owner))
+	}
+	return section
+}
+
+// at returns a copy of rr at owner.
+func at(rr dns.RR, owner string) dns.RR {
+	c := dns.Copy(rr)
+	c.Header().Name = owner
+	return c
+}
+
+// owner returns the name of the records.
+func (s *RRset) owner() string { return s.RRs[0].Header().Name }
+
+// rrtype returns the type of the records.
+func (s *RRset) rrtype() uint16 { return s.RRs[0].Header().Rrtype }
+
+// sameRecords reports whether a and b are the same records with the same TTL,
+// in the same order.
+func sameRecords(a, b []dns.RR) bool {
+	return slices.EqualFunc(a, b, func(x, y dns.RR) bool {
+		return x.Header().Ttl == y.Header().Ttl && dns.IsDuplicate(x, y)
+	})
+}
+
+// span is how long a set of signatures lasts.
+type span struct {
+	renew   time.Time // when the first is due
+	expires time.Time // when the first ends
+}
+
+// add narrows s to what it has in common with t. Zero times say nothing.
+func (s *span) add(t span) {
+	s.renew = earlier(s.renew, t.renew)
+	s.expires = earlier(s.expires, t.expires)
+}
+
+// earlier returns the earlier of two times of which a zero one is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
