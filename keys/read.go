@@ -63,18 +63,18 @@ func readPublic(file string) (*dns.DNSKEY, error) {
 
 // readFile returns the text and permissions of a file of bounded size.
 func readFile(file string) (string, fs.FileMode, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", 0, fmt.Errorf("key file: %w", err)
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
+		return "", 0, fmt.Errorf("key file %q is not a regular file", file)
+	}
 	f, err := os.Open(filepath.Clean(file))
 	if err != nil {
 		return "", 0, fmt.Errorf("key file: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", 0, fmt.Errorf("key file: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return "", 0, fmt.Errorf("key file %q is not a regular file", file)
-	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return "", 0, fmt.Errorf("key file: %w", err)

@@ -1,0 +1,161 @@
+package keys
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Source says where the keys of some zones are.
+type Source struct {
+	Files []File
+	Dirs  []string // every K<zone>+<alg>+<tag>.key in them
+}
+
+// File is a key that the operator names.
+type File struct {
+	Base string // path, with or without .key or .private
+	Role Role   // RoleUnknown: as AssignRoles says
+}
+
+// looks bounds the keys whose files one Scan looks at without a sign that
+// they changed, at two system calls each. It matters for files that are
+// overwritten in place, which leaves their directory's time alone: with more
+// keys than that they are found in turn.
+const looks = 2048
+
+// Note is something about key files that the operator has to know.
+type Note struct {
+	Zone string // empty if it is not about one zone that is known
+	Text string
+}
+
+// Watcher reads the keys of a Source and, each time that Scan is called, what
+// changed since (rule K4). It is safe for concurrent use.
+type Watcher struct {
+	mu      sync.Mutex
+	source  Source
+	started bool
+	dirs    []*directory
+	pairs   []*pair
+	turn    int            // index in pairs of the next to look at
+	pending map[*pair]bool // have been missing a file for less than confirm
+	zones   map[string]*zoneKeys
+	said    map[string]string // what was noted last, by subject
+}
+
+// NewWatcher returns a Watcher that has read nothing yet.
+func NewWatcher(source Source) *Watcher {
+	w := &Watcher{source: source}
+	w.reset()
+	return w
+}
+
+// reset makes w as if it had read nothing.
+func (w *Watcher) reset() {
+	w.dirs, w.pairs = nil, nil
+	w.pending, w.zones, w.said = make(map[*pair]bool), make(map[string]*zoneKeys), make(map[string]string)
+	for _, f := range w.source.Files {
+		w.add(&pair{base: trimExt(f.Base), role: f.Role, named: true})
+	}
+	for _, path := range w.source.Dirs {
+		w.dirs = append(w.dirs, &directory{path: path, pairs: make(map[string]*pair)})
+	}
+}
+
+// Keys returns the keys of zone, a canonical name, with their roles, as the
+// last Scan left them.
+func (w *Watcher) Keys(zone string) []*Key {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if z := w.zones[zone]; z != nil {
+		return slices.Clone(z.keys)
+	}
+	return nil
+}
+
+// Scan looks for changes in the key files of the zones, canonical names, for
+// which wanted is true, and returns the new and complete list of keys of each
+// zone whose list changed.
+//
+// The first call reads everything. It alone returns an error, for a named
+// file or a directory that cannot be read, and may then be repeated. Later
+// that is one Note, and what was read last stays, as it does while a file is
+// being written. A key whose file has been missing for a second while others
+// of its zone remain is Gone. Where no private half of a zone remains, its
+// list stays as it was.
+func (w *Watcher) Scan(now time.Time, wanted func(zone string) bool) (changed map[string][]*Key, notes []Note, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := &scan{Watcher: w, now: now, wanted: wanted, due: make(map[*pair]bool), touched: make(map[string]bool)}
+	for _, d := range w.dirs {
+		s.list(d)
+	}
+	s.takeTurns()
+	for p := range w.pending {
+		s.due[p] = true
+	}
+	for p := range s.due {
+		s.look(p)
+	}
+	if !w.started && len(s.errs) > 0 {
+		w.reset()
+		return nil, nil, errors.Join(s.errs...)
+	}
+	w.started = true
+	changed = make(map[string][]*Key)
+	for zone := range s.touched {
+		if s.rebuild(zone) {
+			changed[zone] = slices.Clone(w.zones[zone].keys)
+		}
+	}
+	slices.SortFunc(s.notes, func(a, b Note) int { return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Text, b.Text)) })
+	return changed, s.notes, nil
+}
+
+// scan is one call of Scan.
+type scan struct {
+	*Watcher
+	now     time.Time
+	wanted  func(zone string) bool
+	due     map[*pair]bool  // to be looked at
+	touched map[string]bool // zones whose list may have changed
+	notes   []Note
+	errs    []error // what makes the first Scan fail
+}
+
+// note says text about subject unless that was what was said of it last.
+func (s *scan) note(zone, subject, text string) {
+	if s.said[subject] != text {
+		s.said[subject] = text
+		s.notes = append(s.notes, Note{zone, text})
+	}
+}
+
+// takeTurns makes some pairs due, so that every one is from time to time.
+func (s *scan) takeTurns() {
+	for range min(looks, len(s.pairs)) {
+		s.turn %= len(s.pairs)
+		s.due[s.pairs[s.turn]] = true
+		s.turn++
+	}
+}
+
+func (w *Watcher) add(p *pair) {
+	p.index = len(w.pairs)
+	w.pairs = append(w.pairs, p)
+}
+
+// forget drops a pair that is in no zone's list.
+func (w *Watcher) forget(p *pair) {
+	last := w.pairs[len(w.pairs)-1]
+	w.pairs[p.index], last.index = last, p.index
+	w.pairs = w.pairs[:len(w.pairs)-1]
+	delete(w.pending, p)
+	delete(w.said, p.base)
+	if p.dir != nil {
+		delete(p.dir.pairs, p.name)
+	}
+}
