@@ -1,0 +1,141 @@
+package validate
+
+import (
+	"sync"
+	"time"
+)
+
+// zone is what is known of a zone: its keys, or why it has none to trust.
+type zone struct {
+	name     string
+	keys     []key
+	insecure *Error // nil: secure
+	expires  time.Time
+}
+
+// zoneCache keeps zones until they expire, and lets concurrent look-ups share
+// the work for one.
+type zoneCache struct {
+	max int
+
+	mu      sync.Mutex
+	zones   map[string]*zone
+	flights map[string]*flight
+}
+
+// flight is the work for a zone in progress. When done closes, zone is set, or
+// nil if the work failed.
+type flight struct {
+	done chan struct{}
+	zone *zone
+}
+
+func newZoneCache(size int) *zoneCache {
+	return &zoneCache{max: size, zones: make(map[string]*zone), flights: make(map[string]*flight)}
+}
+
+// get returns the zone if it is known at now, or else the flight to wait for;
+// if there is none, it starts one, which the caller has to land.
+func (c *zoneCache) get(name string, now time.Time) (z *zone, f *flight, leads bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if z := c.zones[name]; z != nil && now.Before(z.expires) {
+		return z, nil, false
+	}
+	if f := c.flights[name]; f != nil {
+		return nil, f, false
+	}
+	f = &flight{done: make(chan struct{})}
+	c.flights[name] = f
+	return nil, f, true
+}
+
+// land ends a flight; a zone that was found is kept.
+func (c *zoneCache) land(name string, f *flight, now time.Time) {
+	if f.zone != nil {
+		c.put(f.zone, now)
+	}
+	c.mu.Lock()
+	delete(c.flights, name)
+	c.mu.Unlock()
+	close(f.done)
+}
+
+// put keeps a zone until it expires.
+func (c *zoneCache) put(z *zone, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.zones[z.name]; !ok && len(c.zones) >= c.max {
+		c.evict(now)
+	}
+	c.zones[z.name] = z
+}
+
+// evict makes room: what has expired goes, then any, an eighth at a time so
+// that the scan is rare.
+func (c *zoneCache) evict(now time.Time) {
+	for name, z := range c.zones {
+		if !now.Before(z.expires) {
+			delete(c.zones, name)
+		}
+	}
+	for name := range c.zones {
+		if len(c.zones) <= c.max-max(1, c.max/8) {
+			return
+		}
+		delete(c.zones, name)
+	}
+}
+
+// secure says whether the name is known to be a secure zone's.
+func (c *zoneCache) secure(name string, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	z := c.zones[name]
+	return z != nil && z.insecure == nil && now.Before(z.expires)
+}
+
+// fingerprint identifies the octets of an RRset, a signature and a key.
+type fingerprint [32]byte
+
+// signatureCache remembers signatures that verified, so that the same octets
+// are not verified twice with the same key. It says nothing of validity
+// periods. Two generations bound it: when the younger is full, the elder goes.
+type signatureCache struct {
+	max int
+
+	mu           sync.Mutex
+	young, elder map[fingerprint]struct{}
+}
+
+func newSignatureCache(size int) *signatureCache {
+	return &signatureCache{max: size, young: make(map[fingerprint]struct{})}
+}
+
+// has says whether the signature is known to be good.
+func (c *signatureCache) has(f fingerprint) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.young[f]; ok {
+		return true
+	}
+	_, ok := c.elder[f]
+	if ok {
+		c.add(f)
+	}
+	return ok
+}
+
+// put remembers a good signature.
+func (c *signatureCache) put(f fingerprint) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.add(f)
+}
+
+func (c *signatureCache) add(f fingerprint) {
+	if len(c.young) >= c.max/2 {
+		c.elder, c.young = c.young, make(map[fingerprint]struct{})
+	}
+	c.young[f] = struct{}{}
+}

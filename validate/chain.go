@@ -1,0 +1,201 @@
+package validate
+
+import (
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// zone returns the zone of that name with its keys, or why it is insecure. The
+// error is an [*Error] if its chain is bogus, or if it is no zone. Look-ups that
+// want the same zone share the work.
+func (w *walk) zone(name string) (*zone, error) {
+	z, f, leads := w.v.zones.get(name, w.now)
+	if leads {
+		return w.lead(name, f)
+	}
+	if z != nil {
+		return z, nil
+	}
+	select {
+	case <-f.done:
+	case <-w.ctx.Done():
+		return nil, w.ctx.Err()
+	}
+	if f.zone != nil {
+		return f.zone, nil
+	}
+	// It failed for its resolver, in its time. Ours may be others.
+	return w.fetchZone(name)
+}
+
+// lead fetches the zone for all who wait for the flight.
+func (w *walk) lead(name string, f *flight) (*zone, error) {
+	defer w.v.zones.land(name, f, w.now)
+	z, err := w.fetchZone(name)
+	f.zone = z
+	return z, err
+}
+
+// fetchZone asks for DS, unless there is an anchor, and DNSKEY of a zone.
+func (w *walk) fetchZone(name string) (*zone, error) {
+	w.depth++
+	defer func() { w.depth-- }()
+	if w.depth > maxChain {
+		return nil, fail(name, dns.TypeDNSKEY, CheckLimit, "", "more than %d zones on the way to a trust anchor", maxChain)
+	}
+
+	if t := w.v.anchors.zones[name]; t != nil {
+		return w.fetchKeys(name, t, maxTTL)
+	}
+	if _, ok := w.v.anchors.above(name); !ok {
+		return w.insecureZone(name, maxTTL, fail(name, dns.TypeDNSKEY, CheckAnchor, "RFC 4035 section 4.3", "no trust anchor at or above")), nil
+	}
+	m, err := w.ask(name, dns.TypeDS)
+	if err != nil {
+		return nil, err
+	}
+	a, err := w.judge(m, name, dns.TypeDS)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case a.Status == Insecure:
+		return w.insecureZone(name, a.TTL, a.Reason.(*Error)), nil
+	case a.Denied && a.delegation:
+		return w.insecureZone(name, a.TTL, fail(name, dns.TypeDS, CheckDelegation, "RFC 4035 section 5.2",
+			"%s delegates it without DS", a.Signer).by(a.Signer, 0)), nil
+	case len(a.RRset) == 0:
+		return nil, fail(name, dns.TypeDS, CheckDelegation, "RFC 4035 section 5.3.1", "%s says that no zone starts there", a.Signer).by(a.Signer, 0)
+	}
+	t, reason := trustDS(name, a.RRset)
+	if reason != nil {
+		return w.insecureZone(name, a.TTL, reason), nil
+	}
+	return w.fetchKeys(name, t, a.TTL)
+}
+
+func (w *walk) insecureZone(name string, ttl time.Duration, why *Error) *zone {
+	return &zone{name: name, insecure: why, expires: w.now.Add(min(ttl, maxTTL))}
+}
+
+// trustDS returns the DS records that are to be matched. The error says that
+// none is of an algorithm and digest that is supported: then the zone is
+// insecure (RFC 4035 section 5.2).
+func trustDS(name string, rrs []dns.RR) (*trust, *Error) {
+	t := new(trust)
+	for _, rr := range rrs {
+		if ds, ok := rr.(*dns.DS); ok && supportedDS(ds) && len(t.ds) < maxDS {
+			t.ds = append(t.ds, ds)
+		}
+	}
+	if len(t.ds) == 0 {
+		return nil, fail(name, dns.TypeDS, CheckAlgorithm, "RFC 4035 section 5.2", "no DS of a supported algorithm and digest")
+	}
+	t.ds = strongest(t.ds)
+	return t, nil
+}
+
+// fetchKeys asks for a zone's DNSKEY RRset and validates it by a key that t
+// names (RFC 4035 section 5.2). What t says holds for ttl.
+func (w *walk) fetchKeys(name string, t *trust, ttl time.Duration) (*zone, error) {
+	m, err := w.ask(name, dns.TypeDNSKEY)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(m.Answer); n > maxRecords {
+		return nil, fail(name, dns.TypeDNSKEY, CheckLimit, "", "the answer has %d records, more than %d", n, maxRecords)
+	}
+	set := find(collect(m.Answer), name, dns.TypeDNSKEY)
+	switch {
+	case set == nil:
+		return nil, fail(name, dns.TypeDNSKEY, CheckKey, "RFC 4035 section 5.2", "no keys, though the zone has to be signed")
+	case len(set.sigs) == 0:
+		return nil, fail(name, dns.TypeDNSKEY, CheckSigned, "RFC 4035 section 5.2", "no RRSIG, though the zone has to be signed: not at its servers, or stripped by the resolver")
+	case len(set.rrs) > maxKeys:
+		return nil, fail(name, dns.TypeDNSKEY, CheckLimit, "", "%d keys, more than %d", len(set.rrs), maxKeys)
+	}
+	entry, reason := entryKeys(name, t, set.rrs)
+	if reason != nil {
+		if reason.Check == CheckAlgorithm {
+			return w.insecureZone(name, min(ttl, time.Duration(set.ttl)*time.Second), reason), nil
+		}
+		return nil, reason
+	}
+	sig, reason := w.verify(w.lawful(set, name, dns.TypeDNSKEY), &zone{name: name, keys: entry})
+	if reason != nil {
+		return nil, reason
+	}
+	z := &zone{name: name, keys: usableKeys(set.rrs)}
+	z.expires = w.now.Add(min(ttl, w.holds(set, sig), maxTTL))
+	return z, nil
+}
+
+// entryKeys returns the keys that t names. Keys whose size is not supported
+// leave the zone insecure, as their algorithm would: it is the parent, or the
+// anchor, that says so.
+func entryKeys(name string, t *trust, rrs []dns.RR) ([]key, *Error) {
+	reason := fail(name, dns.TypeDNSKEY, CheckKey, "RFC 4035 section 5.2", "no key matches the parent's DS or the trust anchor")
+	var keys []key
+	for _, rr := range rrs {
+		k, ok := rr.(*dns.DNSKEY)
+		if !ok {
+			continue
+		}
+		candidate := key{k, k.KeyTag()}
+		if !t.matches(candidate) {
+			continue
+		}
+		if fault := keyFault(k); fault != "" {
+			reason = fail(name, dns.TypeDNSKEY, CheckKey, "", "key %d %s", candidate.tag, fault).by(name, candidate.tag)
+			continue
+		}
+		if !supportedSize(k) {
+			reason = fail(name, dns.TypeDNSKEY, CheckAlgorithm, "", "key %d is of a size that is not supported", candidate.tag).by(name, candidate.tag)
+			continue
+		}
+		keys = append(keys, candidate)
+	}
+	if len(keys) == 0 {
+		return nil, reason
+	}
+	return keys, nil
+}
+
+// apex returns the zone that holds the name as SOA shows it. Nobody vouches for
+// it: the caller has to, by DS. It is at or below the closest trust anchor.
+func (w *walk) apex(name string) (string, error) {
+	anchor, ok := w.v.anchors.above(name)
+	if !ok {
+		return name, nil
+	}
+	for n := name; n != anchor; n = parent(n) {
+		m, err := w.ask(n, dns.TypeSOA)
+		if err != nil {
+			return "", err
+		}
+		if found, ok := startOfAuthority(m, n); ok {
+			if dns.IsSubDomain(anchor, found) {
+				return found, nil
+			}
+			return anchor, nil
+		}
+		// An alias leads to another zone's SOA: ask a label further up.
+	}
+	return anchor, nil
+}
+
+// startOfAuthority returns the owner of the SOA in an answer to SOA that is
+// closest to the name.
+func startOfAuthority(m *dns.Msg, name string) (string, bool) {
+	closest, found := "", false
+	for _, section := range [][]dns.RR{m.Answer, m.Ns} {
+		for _, rr := range section[:min(len(section), maxRecords)] {
+			owner := dns.CanonicalName(rr.Header().Name)
+			if rr.Header().Rrtype == dns.TypeSOA && dns.IsSubDomain(owner, name) && (!found || dns.IsSubDomain(closest, owner)) {
+				closest, found = owner, true
+			}
+		}
+	}
+	return closest, found
+}

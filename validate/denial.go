@@ -1,0 +1,210 @@
+package validate
+
+import (
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// proof is what validated NSEC or NSEC3 records say about a name and a type:
+// that there is no such data (the zero value), unless insecure is set.
+type proof struct {
+	// delegation says that a delegation starts at the name: NS without SOA.
+	delegation bool
+
+	// insecure says why nothing is proven, though the records are genuine.
+	insecure *Error
+}
+
+// denials are the NSEC and NSEC3 of one zone that were validated.
+type denials struct {
+	zone  string
+	nsec  []*dns.NSEC
+	nsec3 []*dns.NSEC3
+	ttl   time.Duration // for which all of them hold
+}
+
+// denialSets returns the RRsets of NSEC and NSEC3, no more than any proof needs.
+func denialSets(sets []*rrset) []*rrset {
+	var out []*rrset
+	for _, s := range sets {
+		// Each has one record: two would be two statements of one name.
+		if (s.rrtype == dns.TypeNSEC || s.rrtype == dns.TypeNSEC3) && len(s.rrs) == 1 && len(out) < maxDenials {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// denialSigners returns the zones that sign the NSEC and NSEC3 about name and
+// qtype; the error is why there are none.
+func (w *walk) denialSigners(sets []*rrset, name string, qtype uint16) ([]string, *Error) {
+	var zones []string
+	var reason *Error
+	for _, s := range sets {
+		found, err := w.signers(s, name, qtype)
+		if err != nil {
+			reason = err
+		}
+		for _, z := range found {
+			if !slices.Contains(zones, z) && len(zones) < maxSigners {
+				zones = append(zones, z)
+			}
+		}
+	}
+	return zones, reason
+}
+
+// denials validates the NSEC and NSEC3 of zone z. Those that fail are left
+// out; the error is about the last of them.
+func (w *walk) denials(sets []*rrset, z *zone, name string, qtype uint16) (denials, *Error) {
+	d := denials{zone: z.name, ttl: maxTTL}
+	var reason *Error
+	for _, s := range sets {
+		s = w.lawful(s, name, qtype)
+		sig, err := w.verify(s, z)
+		if err != nil {
+			reason = err
+			continue
+		}
+		d.ttl = min(d.ttl, w.holds(s, sig))
+		switch rr := s.rrs[0].(type) {
+		case *dns.NSEC:
+			d.nsec = append(d.nsec, rr)
+		case *dns.NSEC3:
+			d.nsec3 = append(d.nsec3, rr)
+		}
+	}
+	return d, reason
+}
+
+// lawful returns the RRset with those of its signatures that may be there.
+func (w *walk) lawful(set *rrset, name string, qtype uint16) *rrset {
+	out := *set
+	out.sigs = slices.DeleteFunc(slices.Clone(set.sigs), func(sig *dns.RRSIG) bool {
+		return w.mayHaveSigned(sig, set, name, qtype) != nil
+	})
+	return &out
+}
+
+// deny proves that there is no RRset of that name and type.
+func (d denials) deny(name string, qtype uint16) (proof, *Error) {
+	if len(d.nsec3) > 0 && len(d.nsec) == 0 {
+		return d.deny3(name, qtype)
+	}
+	return d.denyNSEC(name, qtype)
+}
+
+// denyExpansion proves that the name, answered from a wildcard whose closest
+// encloser has that many labels, does not exist, nor a wildcard that is closer
+// (RFC 4035 section 5.3.4, RFC 5155 section 8.8).
+func (d denials) denyExpansion(name string, qtype uint16, encloser int) (proof, *Error) {
+	if len(d.nsec3) > 0 && len(d.nsec) == 0 {
+		return d.denyExpansion3(name, qtype, encloser)
+	}
+	covering, err := d.covering(name, qtype)
+	if err != nil {
+		return proof{}, err
+	}
+	if dns.CountLabel(closestEncloser(name, covering)) != encloser || dns.IsSubDomain(name, canonicalNext(covering)) {
+		return proof{}, d.fail(name, qtype, "RFC 4035 section 5.3.4", "the NSEC at %s shows a closer name than the wildcard's", covering.Hdr.Name)
+	}
+	return proof{}, nil
+}
+
+// denyNSEC is deny by NSEC (RFC 4035 section 5.4).
+func (d denials) denyNSEC(name string, qtype uint16) (proof, *Error) {
+	if matching := d.matching(name); matching != nil {
+		return d.denyType(matching.TypeBitMap, name, name, qtype)
+	}
+	covering, err := d.covering(name, qtype)
+	if err != nil {
+		return proof{}, err
+	}
+	if dns.IsSubDomain(name, canonicalNext(covering)) {
+		return proof{}, nil // an empty non-terminal
+	}
+	wild := wildcard(closestEncloser(name, covering))
+	if matching := d.matching(wild); matching != nil {
+		return d.denyType(matching.TypeBitMap, wild, name, qtype)
+	}
+	if _, err := d.covering(wild, qtype); err != nil {
+		return proof{}, d.fail(name, qtype, "RFC 4035 section 5.4", "no NSEC denies the wildcard %s", wild)
+	}
+	return proof{}, nil
+}
+
+// matching returns the NSEC of the name itself, or nil.
+func (d denials) matching(name string) *dns.NSEC {
+	for _, rr := range d.nsec {
+		if rr.Hdr.Name == name {
+			return rr
+		}
+	}
+	return nil
+}
+
+// covering returns the NSEC in whose span the name is.
+func (d denials) covering(name string, qtype uint16) (*dns.NSEC, *Error) {
+	reason := d.fail(name, qtype, "RFC 4035 section 5.4", "no NSEC of %s denies it", d.zone)
+	for _, rr := range d.nsec {
+		if !covers(rr, name, d.zone) {
+			continue
+		}
+		if isAbove(rr.Hdr.Name, name) && leavesZone(rr.TypeBitMap) {
+			reason = d.fail(name, qtype, "RFC 6840 section 4.1", "the NSEC at %s is of a delegation or a DNAME, and denies nothing below", rr.Hdr.Name)
+			continue
+		}
+		return rr, nil
+	}
+	return nil, reason
+}
+
+// denyType says what a type bitmap, of the name or of the wildcard that covers
+// it, denies.
+func (d denials) denyType(types []uint16, owner, name string, qtype uint16) (proof, *Error) {
+	has := func(t uint16) bool { return slices.Contains(types, t) }
+	delegation := has(dns.TypeNS) && !has(dns.TypeSOA)
+	switch {
+	case has(qtype):
+		return proof{}, d.fail(name, qtype, "RFC 4035 section 5.4", "the denial by %s lists the type as present at %s", d.zone, owner)
+	case has(dns.TypeCNAME):
+		return proof{}, d.fail(name, qtype, "RFC 6840 section 4.3", "the denial by %s lists a CNAME at %s", d.zone, owner)
+	case qtype != dns.TypeDS && delegation:
+		return proof{}, d.fail(name, qtype, "RFC 6840 section 4.1", "the denial by %s is of a delegation at %s, and denies DS only", d.zone, owner)
+	case qtype == dns.TypeDS && has(dns.TypeSOA) && name != ".":
+		return proof{}, d.fail(name, qtype, "RFC 4035 section 5.2", "the denial by %s is from the child's side of the zone cut", d.zone)
+	}
+	return proof{delegation: delegation && owner == name}, nil
+}
+
+// leavesZone says whether what is below a name with these types is not part of
+// the zone: it is delegated, or redirected by DNAME.
+func leavesZone(types []uint16) bool {
+	return slices.Contains(types, dns.TypeDNAME) ||
+		slices.Contains(types, dns.TypeNS) && !slices.Contains(types, dns.TypeSOA)
+}
+
+// covers says whether the name lies between the NSEC's owner and its next
+// name. The last NSEC of a zone has the apex as its next name.
+func covers(rr *dns.NSEC, name, zone string) bool {
+	owner, next := rr.Hdr.Name, canonicalNext(rr)
+	if !dns.IsSubDomain(zone, next) || !dns.IsSubDomain(zone, name) || compareNames(owner, name) >= 0 {
+		return false
+	}
+	return next == zone || compareNames(name, next) < 0
+}
+
+func canonicalNext(rr *dns.NSEC) string { return dns.CanonicalName(rr.NextDomain) }
+
+// closestEncloser returns the longest existing ancestor of a name that the NSEC
+// covers: what it shares with the owner or the next name.
+func closestEncloser(name string, rr *dns.NSEC) string {
+	return ancestor(name, max(dns.CompareDomainName(name, rr.Hdr.Name), dns.CompareDomainName(name, rr.NextDomain)))
+}
+
+// fail returns an Error about the denial of a name and type.
+func (d denials) fail(name string, qtype uint16, section, detail string, args ...any) *Error {
+	return fail(name, qtype, CheckDenial, section, detail, args...).by(d.zone, 0)
+}
