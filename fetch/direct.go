@@ -1,0 +1,158 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/validate"
+)
+
+// maxAddresses is how many addresses of one host are used, of each family half
+// of them: a host name is the peer's, and so are its addresses.
+const maxAddresses = 8
+
+// Addresses returns where the name server host is to be asked, IPv6 and IPv4,
+// with the port from the options. The addresses are not validated: what is
+// asked there has to be. The error says that there is none, or why.
+func (f *Fetcher) Addresses(ctx context.Context, host string) ([]netip.AddrPort, error) {
+	return f.addresses(ctx, f, dns.CanonicalName(host))
+}
+
+func (f *Fetcher) addresses(ctx context.Context, x validate.Exchanger, host string) ([]netip.AddrPort, error) {
+	var addrs []netip.AddrPort
+	var errs []error
+	for _, qtype := range []uint16{dns.TypeAAAA, dns.TypeA} {
+		m, err := x.Exchange(ctx, host, qtype, true)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		found := 0
+		for _, rr := range m.Answer {
+			if addr, ok := address(rr); ok && found < maxAddresses/2 {
+				addrs = append(addrs, netip.AddrPortFrom(addr, f.port))
+				found++
+			}
+		}
+	}
+	if len(addrs) == 0 {
+		return nil, errors.Join(append(errs, fmt.Errorf("no address found for %s", host))...)
+	}
+	return addrs, nil
+}
+
+// address returns the address in an A or AAAA record. The owner may be the end
+// of a chain of aliases that the resolver followed.
+func address(rr dns.RR) (netip.Addr, bool) {
+	var ip []byte
+	switch rr := rr.(type) {
+	case *dns.A:
+		ip = rr.A
+	case *dns.AAAA:
+		ip = rr.AAAA
+	}
+	addr, ok := netip.AddrFromSlice(ip)
+	return addr.Unmap(), ok
+}
+
+// AskDirect asks the authoritative server at addr, without recursion. See
+// [Client.AskDirect].
+func (f *Fetcher) AskDirect(ctx context.Context, addr netip.AddrPort, name string, qtype uint16) (*dns.Msg, error) {
+	return f.client.AskDirect(ctx, addr, name, qtype)
+}
+
+// Denies reports whether the authoritative server at addr proves, so that it
+// validates, that there is no RRset of qtype at name (rule P4). An error means
+// that it does not answer.
+func (f *Fetcher) Denies(ctx context.Context, addr netip.AddrPort, name string, qtype uint16) (denied bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	name = dns.CanonicalName(name)
+	m, err := f.AskDirect(ctx, addr, name, qtype)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", addr, err)
+	}
+	var r validate.Result
+	if crash := guard(func() { r, err = f.validator.Check(ctx, &budget{x: f}, m, name, qtype) }); crash != nil {
+		return false, crash
+	}
+	return err == nil && r.Status == validate.Secure && r.Denied, err
+}
+
+// completeKeys gives a what its publisher left out: the digests if there is
+// only CDNSKEY, the keys if there is only CDS (rule F6). It returns the digests
+// for which no key was found.
+func (f *Fetcher) completeKeys(ctx context.Context, x validate.Exchanger, zone, host string, a *merge.Announcement) []merge.DS {
+	if len(a.CDS) == 0 {
+		for _, k := range a.CDNSKEY {
+			if d, ok := k.DS(zone, dns.SHA256); ok {
+				a.CDS = append(a.CDS, d)
+			}
+		}
+		return nil
+	}
+	a.CDS = slices.DeleteFunc(a.CDS, func(d merge.DS) bool { return !strong(d) })
+	if len(a.CDNSKEY) > 0 {
+		return nil
+	}
+	missing := adopt(zone, a, a.CDS, a.DNSKEY) // a CSK stands in both
+	if len(missing) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout/partShare)
+	defer cancel()
+	addrs, err := f.addresses(ctx, x, host)
+	if err != nil {
+		return missing
+	}
+	for _, addr := range addrs {
+		m, err := f.AskDirect(ctx, addr, zone, dns.TypeDNSKEY)
+		if err != nil {
+			continue
+		}
+		if missing = adopt(zone, a, missing, apexKeys(m, zone)); len(missing) == 0 {
+			break
+		}
+	}
+	return missing
+}
+
+// maxApexKeys is how many records of a DNSKEY RRset are looked at: the joint
+// set of a few providers in the middle of a roll.
+const maxApexKeys = 64
+
+// apexKeys returns the keys in m's DNSKEY RRset of zone.
+func apexKeys(m *dns.Msg, zone string) []merge.Key {
+	var rrs []dns.RR
+	for _, rr := range m.Answer {
+		if rr.Header().Rrtype == dns.TypeDNSKEY && dns.CanonicalName(rr.Header().Name) == zone && len(rrs) < maxApexKeys {
+			rrs = append(rrs, rr)
+		}
+	}
+	return keysOf(rrs)
+}
+
+// adopt adds to a's CDNSKEY those of keys that ds names. A digest that
+// validates vouches for its key wherever the key comes from, but not for the
+// key's fitness. It returns the digests whose key is not among them.
+func adopt(zone string, a *merge.Announcement, ds []merge.DS, keys []merge.Key) (missing []merge.DS) {
+	for _, d := range ds {
+		i := slices.IndexFunc(keys, func(k merge.Key) bool {
+			check, _ := checkKey(k)
+			return check == "" && d.Names(zone, k)
+		})
+		switch {
+		case i < 0:
+			missing = append(missing, d)
+		case !slices.Contains(a.CDNSKEY, keys[i]):
+			a.CDNSKEY = append(a.CDNSKEY, keys[i])
+		}
+	}
+	return missing
+}

@@ -1,0 +1,185 @@
+package fetch
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/merge"
+)
+
+// maxRRset is how many records an RRset of an announcement may hold (rule F4):
+// a provider in the middle of two rolls at once has four keys of a role.
+const maxRRset = 8
+
+// RefusedError says which rule an announcement that validates breaks (rule F4).
+type RefusedError struct {
+	Qtype uint16 // of the RRset
+	Owner string // the signaling name
+	Check string // what is wrong
+	Ref   string // where the rule is written
+}
+
+// Error implements the error interface.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("%s at %s: %s (%s)", dns.Type(e.Qtype), e.Owner, e.Check, e.Ref)
+}
+
+func refuse(qtype uint16, owner, check, ref string) error {
+	return &RefusedError{Qtype: qtype, Owner: owner, Check: check, Ref: ref}
+}
+
+// The texts the rules are taken from.
+const (
+	refSignal   = "RFC 9615 section 4.1"
+	refWildcard = "RFC 4035 section 5.3.4"
+	refDelete   = "RFC 8078 section 4"
+	refMatch    = "RFC 7344 section 4"
+	refAnnounce = "draft-thomassen-dnsop-mske section 4.1"
+	refMany     = "limit of this software"
+)
+
+// checkPlace refuses an answer that validates but does not stand at the
+// signaling name itself, or stands at a zone's apex there.
+func checkPlace(owner string, a answer) error {
+	r := a.result
+	switch {
+	case r.Alias != nil:
+		return refuse(a.qtype, owner, fmt.Sprintf("a %s at %s leads elsewhere, and is not followed",
+			dns.Type(r.Alias.Header().Rrtype), dns.CanonicalName(r.Alias.Header().Name)), refSignal)
+	case r.Wildcard:
+		return refuse(a.qtype, owner, "made from a wildcard, so nobody announced this zone", refWildcard)
+	case r.Signer == owner:
+		return refuse(a.qtype, owner, "there is a zone cut at the signaling name", refSignal)
+	}
+	return nil
+}
+
+// checkRecords applies the rules that concern the records of one RRset.
+func checkRecords(owner string, qtype uint16, rrs []dns.RR) error {
+	if len(rrs) > maxRRset {
+		return refuse(qtype, owner, fmt.Sprintf("%d records, more than %d", len(rrs), maxRRset), refMany)
+	}
+	for _, rr := range rrs {
+		var check, ref string
+		switch rr := rr.(type) {
+		case *dns.DNSKEY:
+			check, ref = checkKey(merge.KeyOf(rr))
+		case *dns.CDNSKEY:
+			check, ref = checkKey(merge.KeyOf(&rr.DNSKEY))
+		case *dns.CDS:
+			check, ref = checkDigest(merge.DSOf(&rr.DS))
+		default:
+			check, ref = "a record that cannot be read", refAnnounce
+		}
+		if check != "" {
+			return refuse(qtype, owner, check, ref)
+		}
+	}
+	return nil
+}
+
+// checkDigest returns which rule d breaks and where it is written, or "".
+func checkDigest(d merge.DS) (check, ref string) {
+	switch {
+	case d == deleteDS:
+		return "the delete sentinel 0 0 0 00", refDelete
+	case !supportedAlgorithm(d.Algorithm):
+		return fmt.Sprintf("digest of key %d: %s", d.KeyTag, unsupported(d.Algorithm)), refAlgorithm
+	case digestSize[d.DigestType] != 0 && len(d.Digest) != 2*digestSize[d.DigestType]:
+		return fmt.Sprintf("digest of key %d: wrong length for digest type %d", d.KeyTag, d.DigestType), "RFC 4034 section 5.1.4"
+	}
+	return "", ""
+}
+
+// digestSize holds the length in octets of each digest type that can be
+// computed here.
+var digestSize = map[uint8]int{dns.SHA1: 20, dns.SHA256: 32, dns.SHA384: 48}
+
+// strong reports whether d's digest type is fit to be published: SHA-1 must
+// not be used in CDS, the others are not known here (RFC 8624 section 3.3).
+func strong(d merge.DS) bool { return d.DigestType == dns.SHA256 || d.DigestType == dns.SHA384 }
+
+// checkUnit applies the rules that concern the three RRsets of a together.
+func checkUnit(zone, owner string, a merge.Announcement) error {
+	switch {
+	case len(a.DNSKEY) == 0:
+		return refuse(dns.TypeDNSKEY, owner, "incomplete: there is CDS or CDNSKEY, but no DNSKEY", refAnnounce)
+	case len(a.CDNSKEY) == 0 && len(a.CDS) == 0:
+		return refuse(dns.TypeCDS, owner, "incomplete: there is DNSKEY, but neither CDS nor CDNSKEY", refAnnounce)
+	}
+	if d, weak := weakest(a.CDS); weak {
+		return refuse(dns.TypeCDS, owner, fmt.Sprintf("key %d has no SHA-256 or SHA-384 digest", d.KeyTag), "RFC 8624 section 3.3")
+	}
+	if len(a.CDNSKEY) > 0 && len(a.CDS) > 0 {
+		if why := mismatch(zone, a.CDNSKEY, a.CDS); why != "" {
+			return refuse(dns.TypeCDS, owner, why, refMatch)
+		}
+	}
+	return nil
+}
+
+// weakest returns a digest of a key that ds names by no strong digest type.
+func weakest(ds []merge.DS) (merge.DS, bool) {
+	for _, d := range ds {
+		if !slices.ContainsFunc(ds, func(o merge.DS) bool {
+			return strong(o) && o.KeyTag == d.KeyTag && o.Algorithm == d.Algorithm
+		}) {
+			return d, true
+		}
+	}
+	return merge.DS{}, false
+}
+
+// mismatch decides whether CDNSKEY and CDS name the same keys of zone, and
+// says what does not fit, or "" (RFC 7344 section 4: both must match if both
+// are there). A digest whose type cannot be computed is held against tag and
+// algorithm. Rule F5 hangs here: what does not fit may be caches of different
+// age.
+func mismatch(zone string, keys []merge.Key, ds []merge.DS) string {
+	for _, d := range ds {
+		if !slices.ContainsFunc(keys, func(k merge.Key) bool { return names(zone, d, k) }) {
+			return fmt.Sprintf("the digest of type %d of key %d fits no CDNSKEY record", d.DigestType, d.KeyTag)
+		}
+	}
+	for _, k := range keys {
+		if !slices.ContainsFunc(ds, func(d merge.DS) bool { return strong(d) && d.Names(zone, k) }) {
+			return fmt.Sprintf("there is no digest of CDNSKEY's key %d", k.Tag())
+		}
+	}
+	return ""
+}
+
+// names reports whether d is of k, as far as can be computed.
+func names(zone string, d merge.DS, k merge.Key) bool {
+	if digestSize[d.DigestType] == 0 {
+		return d.KeyTag == k.Tag() && d.Algorithm == k.Algorithm
+	}
+	return d.Names(zone, k)
+}
+
+// keysOf returns the keys of DNSKEY or CDNSKEY records.
+func keysOf(rrs []dns.RR) []merge.Key {
+	var ks []merge.Key
+	for _, rr := range rrs {
+		switch rr := rr.(type) {
+		case *dns.DNSKEY:
+			ks = append(ks, merge.KeyOf(rr))
+		case *dns.CDNSKEY:
+			ks = append(ks, merge.KeyOf(&rr.DNSKEY))
+		}
+	}
+	return ks
+}
+
+// digestsOf returns the digests of CDS records.
+func digestsOf(rrs []dns.RR) []merge.DS {
+	var ds []merge.DS
+	for _, rr := range rrs {
+		if rr, ok := rr.(*dns.CDS); ok {
+			ds = append(ds, merge.DSOf(&rr.DS))
+		}
+	}
+	return ds
+}

@@ -1,0 +1,263 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/internal/lab"
+)
+
+// network has several resolvers, by address; each is the lab's with a fault.
+type network struct {
+	l *lab.Lab
+
+	mu     sync.Mutex
+	faults map[string]lab.Tamper
+	asked  map[string]int
+}
+
+func (n *network) roundTrip(ctx context.Context, r Resolver, _ bool, q *dns.Msg) (*dns.Msg, error) {
+	n.mu.Lock()
+	fault := n.faults[r.Addr.Addr().String()]
+	n.asked[r.Addr.Addr().String()]++
+	n.mu.Unlock()
+	m, err := transport(n.l)(ctx, r, false, q)
+	if err == nil && fault != nil {
+		m = fault(m)
+	}
+	if m == nil {
+		return nil, errTimeout
+	}
+	return m, err
+}
+
+// took returns how often the resolver was asked since the last call.
+func (n *network) took(addr string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	asked := n.asked[addr]
+	n.asked[addr] = 0
+	return asked
+}
+
+const first, second = "192.0.2.1", "192.0.2.2"
+
+// newNetwork returns a network of a faulty first resolver and a good second.
+func newNetwork(t *testing.T, fault lab.Tamper, o Options) (*network, *Fetcher) {
+	t.Helper()
+	l := newStage(t, announced()).lab()
+	n := &network{l: l, faults: map[string]lab.Tamper{first: fault}, asked: make(map[string]int)}
+	f := labFetcher(t, l, o, first, second)
+	f.client.roundTrip = n.roundTrip
+	return n, f
+}
+
+func garble(m *dns.Msg) *dns.Msg {
+	return lab.Each(dns.TypeDNSKEY, func(rr dns.RR) { rr.(*dns.DNSKEY).Flags ^= 2 })(m)
+}
+
+func TestUnfitResolverIsReportedAndNotUsed(t *testing.T) {
+	faults := map[string]lab.Tamper{
+		"strips signatures": lab.StripSignatures,
+		"is silent":         lab.Timeout,
+		"SERVFAIL":          lab.Rcode(dns.RcodeServerFailure),
+		"REFUSED":           lab.Rcode(dns.RcodeRefused),
+		"garbles keys":      garble,
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			var unfit []Resolver
+			n, f := newNetwork(t, fault, Options{Unfit: func(r Resolver, why error) {
+				if why == nil {
+					t.Error("Expected a reason, got none")
+				}
+				unfit = append(unfit, r)
+			}})
+			for range 2 {
+				if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+					t.Fatalf("Expected secure, got %s: %s", res.Verdict, res.Reason)
+				}
+			}
+			if len(unfit) != 1 || unfit[0] != f.client.resolvers[0] {
+				t.Errorf("Expected one report of %s, got %v", first, unfit)
+			}
+			if probes := n.took(first); probes > 2 {
+				t.Errorf("Expected the probe only, got %d questions", probes)
+			}
+		})
+	}
+}
+
+func TestNoFitResolverIsUnreachableAndSaysWhy(t *testing.T) {
+	n, f := newNetwork(t, lab.StripSignatures, Options{})
+	n.faults[second] = lab.Rcode(dns.RcodeRefused)
+	res := f.Fetch(t.Context(), zone, host)
+	if res.Verdict != Unreachable {
+		t.Fatalf("Expected unreachable, got %s: %s", res.Verdict, res.Reason)
+	}
+	for _, want := range []string{first + ":53: ", "no RRSIG", second + ":53: ", "REFUSED"} {
+		if !strings.Contains(res.Reason, want) {
+			t.Errorf("Expected a reason with %q, got %q", want, res.Reason)
+		}
+	}
+	_, err := f.Exchange(t.Context(), zone, dns.TypeSOA, true)
+	var none *NoResolverError
+	if !errors.As(err, &none) || len(none.Errs) != 2 {
+		t.Errorf("Expected a NoResolverError about 2, got %v", err)
+	}
+}
+
+func TestResolversAreProbedAgainAfterAWhile(t *testing.T) {
+	clock := now
+	n, f := newNetwork(t, lab.StripSignatures, Options{Now: func() time.Time { return clock }})
+	ask := func(want string) {
+		t.Helper()
+		n.took(first)
+		n.took(second)
+		if _, err := f.Exchange(t.Context(), host, dns.TypeA, true); err != nil {
+			t.Fatal(err)
+		}
+		if got := n.took(first); (got > 0) != strings.Contains(want, "1") {
+			t.Errorf("Expected %s to be asked, the first got %d questions", want, got)
+		}
+		if got := n.took(second); (got > 0) != strings.Contains(want, "2") {
+			t.Errorf("Expected %s to be asked, the second got %d questions", want, got)
+		}
+	}
+	ask("1 and 2") // both probed
+	ask("2")
+	clock = clock.Add(distrustLife)
+	ask("1 and 2") // the first still unfit
+	n.faults[first] = nil
+	ask("2")
+	clock = clock.Add(distrustLife)
+	ask("1") // fit again, and before the second
+	n.faults[first] = lab.StripSignatures
+	clock = clock.Add(trustLife)
+	ask("1 and 2")
+}
+
+func TestFailingResolverDoesNotEndTheFetch(t *testing.T) {
+	below := func(fault lab.Tamper) lab.Tamper {
+		return func(m *dns.Msg) *dns.Msg {
+			if m.Question[0].Name == "." {
+				return m // passes the probe
+			}
+			return fault(m)
+		}
+	}
+	for name, fault := range map[string]lab.Tamper{
+		"silence":  lab.Timeout,
+		"SERVFAIL": lab.Rcode(dns.RcodeServerFailure),
+		"REFUSED":  lab.Rcode(dns.RcodeRefused),
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, f := newNetwork(t, below(fault), Options{})
+			if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+				t.Fatalf("Expected secure, got %s: %s", res.Verdict, res.Reason)
+			}
+			n.faults[second] = below(fault)
+			res := f.Fetch(t.Context(), zone, host)
+			if res.Verdict != Unreachable || !strings.Contains(res.Reason, first) || !strings.Contains(res.Reason, second) {
+				t.Errorf("Expected unreachable for what both did, got %s: %s", res.Verdict, res.Reason)
+			}
+		})
+	}
+}
+
+func TestSilentResolverIsAskedAgainByTCP(t *testing.T) {
+	l := newStage(t, announced()).lab()
+	f := labFetcher(t, l, Options{})
+	lossy := transport(l)
+	f.client.roundTrip = func(ctx context.Context, r Resolver, stream bool, q *dns.Msg) (*dns.Msg, error) {
+		if !stream {
+			return nil, errTimeout
+		}
+		return lossy(ctx, r, stream, q)
+	}
+	if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+		t.Errorf("Expected secure, got %s: %s", res.Verdict, res.Reason)
+	}
+}
+
+func TestFetchEndsInTimeWhateverResolversDo(t *testing.T) {
+	l := newStage(t, announced()).lab()
+	f := labFetcher(t, l, Options{Timeout: 20 * time.Millisecond}, first, second)
+	f.client.roundTrip = func(ctx context.Context, _ Resolver, _ bool, _ *dns.Msg) (*dns.Msg, error) {
+		<-ctx.Done()
+		return nil, plain(ctx, ctx.Err())
+	}
+	res := f.Fetch(t.Context(), zone, host)
+	if res.Verdict != Unreachable || !strings.Contains(res.Reason, "does not answer in time") {
+		t.Errorf("Expected unreachable in time, got %s: %s", res.Verdict, res.Reason)
+	}
+}
+
+func TestPanicBecomesAVerdict(t *testing.T) {
+	l := newStage(t, announced()).lab()
+	f := labFetcher(t, l, Options{})
+	f.client.roundTrip = func(context.Context, Resolver, bool, *dns.Msg) (*dns.Msg, error) { panic("nobody\nexpects") }
+	res := f.Fetch(t.Context(), zone, host)
+	if res.Verdict != Unreachable || !strings.Contains(res.Reason, "internal error, please report it: nobody expects") {
+		t.Errorf("Expected unreachable with the panic, got %s: %s", res.Verdict, res.Reason)
+	}
+}
+
+func TestBudgetEndsACostlyFetch(t *testing.T) {
+	flood := func(m *dns.Msg) *dns.Msg {
+		for range maxRecords / 4 {
+			m.Extra = append(m.Extra, &dns.TXT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{"x"}})
+		}
+		return m
+	}
+	l := newStage(t, announced()).lab()
+	for _, qtype := range []uint16{dns.TypeDNSKEY, dns.TypeDS} {
+		l.Tamper("", qtype, flood)
+	}
+	l.Tamper(owner, 0, flood)
+	res := labFetcher(t, l, Options{}).Fetch(t.Context(), zone, host)
+	if res.Verdict == Secure {
+		t.Errorf("Expected a failure, got %s: %s", res.Verdict, res.Reason)
+	}
+}
+
+func TestBudgetCountsMessagesAndOctets(t *testing.T) {
+	l := newStage(t, announced()).lab()
+	b := &budget{x: l}
+	for i := range maxMessages {
+		if _, err := b.Exchange(t.Context(), ".", dns.TypeSOA, true); err != nil {
+			t.Fatalf("question %d: Expected an answer, got %v", i, err)
+		}
+	}
+	if _, err := b.Exchange(t.Context(), ".", dns.TypeSOA, true); !errors.Is(err, errBudget) {
+		t.Errorf("Expected %v, got %v", errBudget, err)
+	}
+
+	text := strings.Repeat("x", 255)
+	l.Tamper(".", dns.TypeTXT, func(m *dns.Msg) *dns.Msg {
+		rr := &dns.TXT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeTXT, Class: dns.ClassINET}}
+		for range 240 {
+			rr.Txt = append(rr.Txt, text)
+		}
+		m.Answer = []dns.RR{rr}
+		return m
+	})
+	b = &budget{x: l}
+	octets := 0
+	for octets <= maxOctets {
+		m, err := b.Exchange(t.Context(), ".", dns.TypeTXT, true)
+		if err != nil {
+			break
+		}
+		octets += m.Len()
+	}
+	if octets > maxOctets || octets < maxOctets*9/10 {
+		t.Errorf("Expected an end at %d octets, got %d", maxOctets, octets)
+	}
+}
