@@ -1,11 +1,13 @@
 package serve
 
 import (
-	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
 )
@@ -18,7 +20,7 @@ type Answer uint8
 const (
 	Failing  Answer = iota // SERVFAIL
 	Served                 // the RRset
-	Withheld               // NODATA: there is no such type at the apex now
+	Withheld               // NODATA: the type is not at the apex now
 )
 
 // ApexSet is what is answered for one type at the apex.
@@ -27,57 +29,122 @@ type ApexSet struct {
 	RRset  *RRset // if Answer is Served
 }
 
-// Apex is what is answered at the apex of a zone. The zero value answers
-// SERVFAIL.
+// Apex is what is answered at the apex of a zone (rule S1). The zero value and
+// nil answer SERVFAIL. An Apex does not change once it is published.
 type Apex struct {
 	Zone                 string // canonical
 	DNSKEY, CDS, CDNSKEY ApexSet
-	HasCNS, HasCSYNC     bool        // what the plugin chain has
-	Data                 []*keys.Key // sign corrected denials (rule S2): one for each algorithm, with private halves
 
-	life span
+	// What the plugin chain has at the apex; SignApex leaves them false.
+	HasCNS, HasCSYNC bool
+
+	// Data sign corrected denials (rule S2): one key for each algorithm, with
+	// its private half. SignApex takes the first ones of Signers.Data.
+	Data []*keys.Key
+
+	span span
 }
 
-// Signers are the keys that sign.
-type Signers struct {
-	SecureEntry []*keys.Key // active ones
-	Data        []*keys.Key // those that resolvers know
-}
-
-// Params are the circumstances of signing.
-type Params struct {
-	TTL    uint32         // of what is published, in seconds
-	Now    time.Time      // the time
-	Jitter func() float64 // in [0,1), spreads expirations; nil: no jitter
-	Stored []*dns.RRSIG   // signatures made before, used where they fit
-}
-
-// SignApex returns the view of the joint sets.
+// SignApex returns the view of the joint sets of zone. DNSKEY is signed by the
+// secure-entry keys, CDS and CDNSKEY by these and the data-signing keys (rule
+// M3). Signatures of old, which may be nil, and p.Stored are used again where
+// they are over the same RRset by the same key and not yet due.
+//
+// An empty CDS or CDNSKEY set is withheld, and so is CDNSKEY while there are
+// digests whose key is not known (rule F6). It is an error if there is nobody
+// to sign a set.
 func SignApex(zone string, joint merge.Joint, s Signers, p Params, old *Apex) (*Apex, error) {
-	return nil, errors.New("not written yet")
+	if len(joint.DNSKEY) == 0 {
+		return nil, fmt.Errorf("zone %q: there are no keys to publish", zone)
+	}
+	if old == nil {
+		old = new(Apex)
+	}
+	if len(joint.Unmatched) > 0 {
+		joint.CDNSKEY = nil
+	}
+	a := &Apex{Zone: zone, Data: onePerAlgorithm(s.Data)}
+	with := newSigner(apexLife, p)
+	everybody := slices.Concat(s.SecureEntry, s.Data)
+	sets := announce.RRsets(zone, merge.Announcement{DNSKEY: joint.DNSKEY, CDNSKEY: joint.CDNSKEY, CDS: joint.CDS}, p.TTL)
+
+	a.CDS.Answer, a.CDNSKEY.Answer = Withheld, Withheld
+	for _, rrs := range sets {
+		qtype := rrs[0].Header().Rrtype
+		by := everybody
+		if qtype == dns.TypeDNSKEY {
+			by = s.SecureEntry
+		}
+		set, err := with.sign(rrs, by, old.Set(qtype).RRset, with.expiration())
+		if err != nil {
+			return nil, fmt.Errorf("zone %q: %w", zone, err)
+		}
+		a.span.add(with.span(set, by))
+		*a.set(qtype) = ApexSet{Answer: Served, RRset: set}
+	}
+	return a, nil
 }
 
-// Set returns what is answered for DNSKEY, CDS or CDNSKEY; other types fail.
-func (a *Apex) Set(qtype uint16) ApexSet {
+// set returns where what is answered for qtype stands, nil if it is not one of
+// the three types.
+func (a *Apex) set(qtype uint16) *ApexSet {
 	switch qtype {
 	case dns.TypeDNSKEY:
-		return a.DNSKEY
+		return &a.DNSKEY
 	case dns.TypeCDS:
-		return a.CDS
+		return &a.CDS
 	case dns.TypeCDNSKEY:
-		return a.CDNSKEY
+		return &a.CDNSKEY
+	}
+	return nil
+}
+
+// Set returns what is answered for DNSKEY, CDS or CDNSKEY. Other types fail.
+func (a *Apex) Set(qtype uint16) ApexSet {
+	if a == nil {
+		return ApexSet{}
+	}
+	if set := a.set(qtype); set != nil {
+		return *set
 	}
 	return ApexSet{}
 }
 
-// Reply answers a question for one of the three types.
-func (a *Apex) Reply(r *dns.Msg) (*dns.Msg, Answer) { return nil, Failing }
+// Reply answers r, a question for one of the three types at the apex. What is
+// withheld has no reply: which other types there are, only the plugin chain
+// knows.
+func (a *Apex) Reply(r *dns.Msg) (*dns.Msg, Answer) {
+	if len(r.Question) != 1 {
+		return refuse(r, dns.RcodeFormatError), Failing
+	}
+	q := r.Question[0]
+	set := a.Set(q.Qtype)
+	switch set.Answer {
+	case Served:
+		m := reply(r)
+		m.Answer = set.RRset.appendTo(nil, q.Name, wantsDNSSEC(r))
+		return m, Served
+	case Withheld:
+		return nil, Withheld
+	}
+	return refuse(r, dns.RcodeServerFailure), Failing
+}
 
-// Renew returns when the first signature is due to be made anew.
-func (a *Apex) Renew() time.Time { return a.life.renew }
+// Renew returns when SignApex has something to renew: when the first signature
+// has a quarter of its life left. It is zero if there is nothing, ever.
+func (a *Apex) Renew() time.Time { return a.span.renew }
 
-// Expires returns when the first signature ends.
-func (a *Apex) Expires() time.Time { return a.life.expires }
+// Expires returns when the first signature ends, zero if there is none.
+func (a *Apex) Expires() time.Time { return a.span.expires }
 
-// Signatures returns all signatures of the view.
-func (a *Apex) Signatures() []*dns.RRSIG { return nil }
+// Signatures returns all signatures of the view, to be stored and offered
+// again as Params.Stored. They are not to be changed.
+func (a *Apex) Signatures() []*dns.RRSIG {
+	var sigs []*dns.RRSIG
+	for _, set := range []ApexSet{a.DNSKEY, a.CDS, a.CDNSKEY} {
+		if set.RRset != nil {
+			sigs = append(sigs, set.RRset.Sigs...)
+		}
+	}
+	return sigs
+}

@@ -1,54 +1,295 @@
 package serve
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
 )
 
-// ErrNext says that the question is for the next plugin: DS at the apex of a
-// delegated signaling domain belongs to the parent.
+// ErrNext says that a question is for the next plugin: DS at the apex of a
+// delegated signaling domain is the parent's (RFC 4035 section 3.1.4.1).
 var ErrNext = errors.New("DS of a signaling domain belongs to its parent")
 
-// SubtreeConfig says where a subtree is.
+var (
+	errOutside = errors.New("the name is not at or below the signaling domain")
+	errEmpty   = errors.New("the signaling domain has no view yet")
+	errFailing = errors.New("the apex key sets of the signaling domain are not known or can no longer be signed")
+)
+
+// maxDenialTTL is the longest TTL of SOA and NSEC here, in seconds, so that
+// "nothing announced" is not remembered for a day (rule P3).
+const maxDenialTTL = 300
+
+// SubtreeConfig says which subtree it is.
 type SubtreeConfig struct {
-	NS        string // our nameserver; the subtree is at and below _signal.<NS>
-	Zone      string // the zone that encloses it
-	Delegated bool   // the zone is the subtree: we are its whole authority
-	TTL       uint32 // of the delegated zone's NS RRset, in seconds
-	Serial    uint32 // of the delegated zone's SOA
+	NS        string // our nameserver, canonical: the subtree is at and below _signal.<NS>
+	Zone      string // the zone that encloses it, canonical
+	Delegated bool   // the zone is _signal.<NS> itself: mske is its whole authority
+	TTL       uint32 // of the NS RRset of a delegated zone, in seconds
+	Serial    uint32 // of the SOA of a delegated zone: another one for other contents
 }
 
 // Announced is what is announced for one zone.
 type Announced struct {
-	Zone         string
+	Zone         string // canonical
 	Announcement merge.Announcement
-	TTL          uint32 // in seconds
+	TTL          uint32 // of the records, in seconds
 }
 
-// Subtree is what is answered at and below a signaling domain.
+// same reports whether a and b come to the same records.
+func (a Announced) same(b Announced) bool {
+	x, y := a.Announcement, b.Announcement
+	return a.Zone == b.Zone && a.TTL == b.TTL &&
+		slices.Equal(x.DNSKEY, y.DNSKEY) && slices.Equal(x.CDNSKEY, y.CDNSKEY) && slices.Equal(x.CDS, y.CDS)
+}
+
+// Subtree is what is answered at and below a signaling domain. It does not
+// change.
 type Subtree struct {
-	life span
+	config SubtreeConfig
+	suffix []byte           // the key of the signaling domain
+	nodes  map[string]*node // by key: every name that exists
+
+	data    []*keys.Key // sign at query time: one for each algorithm
+	signers []identity  // those that signed the view
+
+	// Of a delegated zone alone.
+	apex    *node
+	chain   []*node         // names with data, in canonical order
+	failing map[uint16]bool // the apex types that fail
+
+	span span
 }
 
-// BuildSubtree returns the view of what is announced.
+// node is a name. Nodes are shared by successive views and do not change.
+type node struct {
+	key    string
+	source Announced
+	sets   []*RRset // by ascending type; none: an empty non-terminal
+	span   span     // of sets
+
+	// Of a delegated zone alone.
+	nsec     *RRset
+	nsecSpan span
+}
+
+// empty is every empty non-terminal.
+var empty = new(node)
+
+// BuildSubtree returns the view of what is announced, signed by the
+// data-signing keys of s, which are those of the enclosing zone. Zones that
+// cannot be announced under that nameserver are left out (rule P2). What old,
+// which may be nil, has is used again where it says the same and is not due, so
+// that a change costs the signatures of that change.
+//
+// A delegated zone needs apex, its own key sets, which are renewed apart.
 func BuildSubtree(c SubtreeConfig, announced []Announced, s Signers, apex *Apex, p Params, old *Subtree) (*Subtree, error) {
-	return nil, errors.New("not written yet")
+	if c.Delegated && apex == nil {
+		return nil, fmt.Errorf("signaling domain of %q: the key sets of its own zone are missing", c.NS)
+	}
+	b, err := newBuilder(c, s, p, old)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range announced {
+		if err := b.announce(a); err != nil {
+			return nil, err
+		}
+	}
+	if c.Delegated {
+		if err := b.delegate(apex); err != nil {
+			return nil, err
+		}
+	}
+	for _, n := range b.view.nodes {
+		b.view.span.add(n.span)
+		b.view.span.add(n.nsecSpan)
+	}
+	return b.view, nil
 }
 
-// Reply answers a question at or below the signaling domain.
+// builder builds a view.
+type builder struct {
+	view   *Subtree
+	old    *Subtree
+	same   bool // old was signed by the same keys
+	signer *signer
+	keys   []*keys.Key
+}
+
+func newBuilder(c SubtreeConfig, s Signers, p Params, old *Subtree) (*builder, error) {
+	suffix, err := sortKey(announce.SignalingDomain(c.NS))
+	if err != nil {
+		return nil, err
+	}
+	if old == nil || old.config.NS != c.NS || old.config.Zone != c.Zone || old.config.Delegated != c.Delegated {
+		old = new(Subtree)
+	}
+	v := &Subtree{
+		config: c, suffix: suffix, nodes: make(map[string]*node, len(old.nodes)),
+		data: onePerAlgorithm(s.Data), signers: identities(s.Data),
+	}
+	return &builder{
+		view: v, old: old, same: slices.Equal(v.signers, old.signers),
+		signer: newSigner(subtreeLife, p), keys: s.Data,
+	}, nil
+}
+
+// announce adds the name of a to the view.
+func (b *builder) announce(a Announced) error {
+	owner, err := announce.Name(a.Zone, b.view.config.NS)
+	if err != nil {
+		return nil // rule P2; the caller says so, once
+	}
+	key, err := sortKey(owner)
+	if err != nil {
+		return err
+	}
+	was := b.old.nodes[string(key)]
+	if was != nil && b.same && was.source.same(a) && b.lasts(was.span) {
+		b.put(key, was)
+		return nil
+	}
+	n := &node{key: string(key), source: a}
+	if was != nil {
+		n.nsec = was.nsec
+	}
+	if err := b.fill(n, announce.RRsets(owner, a.Announcement, a.TTL), was); err != nil {
+		return err
+	}
+	if len(n.sets) > 0 {
+		b.put(key, n)
+	}
+	return nil
+}
+
+// lasts reports whether signatures of that span are used on.
+func (b *builder) lasts(s span) bool {
+	return b.signer.now.Before(s.expires) && (s.renew.IsZero() || b.signer.now.Before(s.renew))
+}
+
+// fill signs the RRsets of n, a new node, using those of was again.
+func (b *builder) fill(n *node, sets [][]dns.RR, was *node) error {
+	expiration := b.signer.expiration()
+	for _, rrs := range sets {
+		set, err := b.signer.sign(rrs, b.keys, was.set(rrs[0].Header().Rrtype), expiration)
+		if err != nil {
+			return fmt.Errorf("signaling domain of %q: %w", b.view.config.NS, err)
+		}
+		n.sets = append(n.sets, set)
+		n.span.add(b.signer.span(set, b.keys))
+	}
+	slices.SortFunc(n.sets, func(x, y *RRset) int { return int(x.rrtype()) - int(y.rrtype()) })
+	return nil
+}
+
+// put adds a name, and those between it and the signaling domain.
+func (b *builder) put(key []byte, n *node) {
+	b.view.nodes[string(key)] = n
+	for up := parentKey(key); len(up) >= len(b.view.suffix); up = parentKey(up) {
+		if _, ok := b.view.nodes[string(up)]; ok {
+			return
+		}
+		b.view.nodes[string(up)] = empty
+	}
+}
+
+// set returns the RRset of a type, nil if there is none.
+func (n *node) set(rrtype uint16) *RRset {
+	if n == nil {
+		return nil
+	}
+	for _, set := range n.sets {
+		if set.rrtype() == rrtype {
+			return set
+		}
+	}
+	return nil
+}
+
+// types returns the types at n as an NSEC lists them, which is one of them.
+func (n *node) types() []uint16 {
+	types := []uint16{dns.TypeRRSIG, dns.TypeNSEC}
+	for _, set := range n.sets {
+		types = append(types, set.rrtype())
+	}
+	slices.Sort(types)
+	return types
+}
+
+// Renew returns when BuildSubtree has something to renew, the apex key sets of
+// a delegated zone apart. It is zero if there is nothing, ever.
+func (s *Subtree) Renew() time.Time { return s.span.renew }
+
+// Expires returns when the first signature ends, the apex key sets of a
+// delegated zone apart. It is zero if there is none.
+func (s *Subtree) Expires() time.Time { return s.span.expires }
+
+// Reply answers r, a question at or below the signaling domain. In a larger
+// zone denial is compact (RFC 9824): signed by o, with what soa returns, the
+// larger zone's SOA and its RRSIGs. An error means SERVFAIL: ErrBudget, or what
+// soa returned; but ErrNext means that the next plugin has to answer, or
+// DSDenial does.
 func (s *Subtree) Reply(r *dns.Msg, o *Online, soa func() ([]dns.RR, error), now time.Time) (*dns.Msg, error) {
-	return nil, errors.New("not written yet")
+	if s == nil || s.nodes == nil {
+		return nil, errEmpty
+	}
+	if len(r.Question) != 1 {
+		return refuse(r, dns.RcodeFormatError), nil
+	}
+	q := r.Question[0]
+	switch q.Qtype {
+	case dns.TypeNXNAME:
+		return invalidType(r), nil
+	case dns.TypeAXFR, dns.TypeIXFR:
+		return refuse(r, dns.RcodeRefused), nil
+	}
+	key, err := sortKey(q.Name)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.HasPrefix(key, s.suffix) {
+		return nil, fmt.Errorf("%q: %w", q.Name, errOutside)
+	}
+	n := s.nodes[string(key)]
+	if s.config.Delegated {
+		return s.replyDelegated(r, key, n)
+	}
+	m := reply(r)
+	if wantsCompact(r) {
+		addOPT(m, r).SetCo()
+	}
+	if n.answer(m, q, wantsDNSSEC(r)) {
+		return m, nil
+	}
+	return s.denyCompactly(m, n, compact{do: wantsDNSSEC(r), nxdomain: wantsCompact(r), online: o, soa: soa, now: now})
 }
 
-// DSDenial answers the question of ErrNext when there is no next plugin.
-func (s *Subtree) DSDenial(r *dns.Msg) *dns.Msg { return nil }
-
-// Renew returns when the first signature is due to be made anew.
-func (s *Subtree) Renew() time.Time { return s.life.renew }
-
-// Expires returns when the first signature ends.
-func (s *Subtree) Expires() time.Time { return s.life.expires }
+// answer fills in what n has for q, and reports whether it has anything.
+func (n *node) answer(m *dns.Msg, q dns.Question, do bool) bool {
+	if n == nil {
+		return false
+	}
+	switch set := n.set(q.Qtype); {
+	case set != nil:
+		m.Answer = set.appendTo(nil, q.Name, do)
+	case q.Qtype == dns.TypeNSEC && n.nsec != nil:
+		m.Answer = n.nsec.appendTo(nil, q.Name, do)
+	case q.Qtype == dns.TypeANY && len(n.sets) > 0:
+		// One RRset is enough (RFC 8482 section 4.1).
+		m.Answer = n.sets[0].appendTo(nil, q.Name, do)
+	case q.Qtype == dns.TypeRRSIG:
+		for _, set := range n.sets {
+			m.Answer = set.appendSigs(m.Answer, q.Name)
+		}
+	}
+	return len(m.Answer) > 0
+}

@@ -1,0 +1,123 @@
+package serve
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	maxName  = 255 // octets of a name on the wire (RFC 1035 section 2.3.4)
+	maxLabel = 63  // octets of a label
+	// maxLabels is how many labels fit into a name, the root's left out.
+	maxLabels = maxName / 2
+)
+
+// packLower returns name in wire form and lower case (RFC 4034 section 6.2).
+func packLower(name string) ([]byte, error) {
+	wire := make([]byte, maxName)
+	if name == "" {
+		return nil, dns.ErrFqdn
+	}
+	n, err := dns.PackDomainName(name, wire, 0, nil, false)
+	if err != nil {
+		return nil, fmt.Errorf("%.1100q is not a domain name: %w", name, err)
+	}
+	wire = wire[:n]
+	for off := 0; wire[off] != 0; off += 1 + int(wire[off]) {
+		label := wire[off+1 : off+1+int(wire[off])]
+		for i, b := range label {
+			if 'A' <= b && b <= 'Z' {
+				label[i] = b + 'a' - 'A'
+			}
+		}
+	}
+	return wire, nil
+}
+
+// sortKey returns what identifies a name, however it is written: its labels,
+// the last first, each ended by a zero octet. As octets, keys sort in the
+// canonical order of names (RFC 4034 section 6.1), and the key of a name is a
+// prefix of the keys of all names below it. For that, the octets 0 and 1 of a
+// label are written as 1 1 and 1 2.
+func sortKey(name string) ([]byte, error) {
+	wire, err := packLower(name)
+	if err != nil {
+		return nil, err
+	}
+	var starts [maxLabels]uint8
+	n := 0
+	for off := 0; wire[off] != 0; off += 1 + int(wire[off]) {
+		starts[n] = uint8(off)
+		n++
+	}
+	key := make([]byte, 0, 2*maxName)
+	for n--; n >= 0; n-- {
+		off := int(starts[n])
+		for _, b := range wire[off+1 : off+1+int(wire[off])] {
+			if b <= 1 {
+				key = append(key, 1)
+				b++
+			}
+			key = append(key, b)
+		}
+		key = append(key, 0)
+	}
+	return key, nil
+}
+
+// parentKey returns the key of the name above that of key, which is not the
+// root's.
+func parentKey(key []byte) []byte {
+	return key[:bytes.LastIndexByte(key[:len(key)-1], 0)+1]
+}
+
+// wildcardKey returns the key of the wildcard below the name of key.
+func wildcardKey(key []byte) []byte {
+	return append(key[:len(key):len(key)], '*', 0)
+}
+
+// successor returns the name that follows name immediately in canonical order
+// (RFC 4471 section 3.1.2, the absolute method), in lower case.
+func successor(name string) (string, error) {
+	wire, err := packLower(name)
+	if err != nil {
+		return "", err
+	}
+	if len(wire)+2 <= maxName {
+		if name == "." {
+			return `\000.`, nil
+		}
+		return `\000.` + strings.ToLower(name), nil
+	}
+	// There is no room for names below this one.
+	for wire[0] != 0 {
+		label, rest := wire[1:1+wire[0]], wire[1+wire[0]:]
+		if next := nextLabel(label, len(wire) < maxName); next != nil {
+			wire = append([]byte{byte(len(next))}, next...)
+			text, _, err := dns.UnpackDomainName(append(wire, rest...), 0)
+			return text, err
+		}
+		wire = rest
+	}
+	return "", fmt.Errorf("no name follows %q", name)
+}
+
+// nextLabel returns the label that follows label, which may grow by an octet
+// if there is room in the name, or nil if there is none.
+func nextLabel(label []byte, room bool) []byte {
+	if room && len(label) < maxLabel {
+		return append(bytes.Clone(label), 0)
+	}
+	label = bytes.Clone(bytes.TrimRight(label, "\xff"))
+	if len(label) == 0 {
+		return nil
+	}
+	last := &label[len(label)-1]
+	if *last++; *last == 'A' {
+		*last = 'Z' + 1 // upper case sorts as lower case
+	}
+	return label
+}
