@@ -19,16 +19,17 @@ const chunk = 4096
 
 // directory is one that is watched for key files.
 type directory struct {
-	path   string
-	listed time.Time // its time when it was listed; zero: list it again
-	count  int       // how often it has been
-	pairs  map[string]*pair
+	path       string
+	listed     time.Time // its time when it was listed; zero: list it again
+	count      int       // how often it has been
+	unreadable bool      // its pairs are not looked at
+	pairs      map[string]*pair
 }
 
 // list makes those pairs due that came to or went from d, if d changed.
 func (s *scan) list(d *directory) {
 	names, err := s.open(d)
-	if err != nil {
+	if d.unreadable = err != nil; d.unreadable {
 		s.errs = append(s.errs, err)
 		if s.started {
 			s.note("", d.path, fmt.Sprintf("%v: its keys stay in use as they were", err))
@@ -50,7 +51,7 @@ func (s *scan) list(d *directory) {
 			break
 		}
 		if err != nil {
-			d.listed = time.Time{}
+			d.listed = time.Time{} // the rest next time
 			return
 		}
 	}

@@ -73,7 +73,7 @@ func parseBase(name string) (id fileID, ok bool) {
 		c, _ := strconv.ParseUint(hex[1:], 16, 8)
 		return fmt.Sprintf("\\%03d", c)
 	})
-	canonical, err := canonicalName(text)
+	canonical, err := CanonicalName(text)
 	if err != nil {
 		return fileID{}, false
 	}
@@ -91,9 +91,9 @@ func cutLast(s string, n int) (before, after string, ok bool) {
 	return s[:at], s[at+1:], true
 }
 
-// canonicalName returns name in lower case, absolute and with the escapes
-// that miekg/dns writes, so that names compare as strings.
-func canonicalName(name string) (string, error) {
+// CanonicalName returns name absolute, in lower case and with the escapes that
+// miekg/dns gives to names from the wire, so that names are equal as strings.
+func CanonicalName(name string) (string, error) {
 	wire := make([]byte, 255) // RFC 1035 section 2.3.4
 	n, err := dns.PackDomainName(dns.Fqdn(name), wire, 0, nil, false)
 	if err != nil || name == "" {

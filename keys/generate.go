@@ -23,7 +23,7 @@ const maxDraws = 1000
 // avoid, and returns it with the text of its .private file, without timing
 // metadata.
 func Generate(zone string, algorithm uint8, flags uint16, avoid map[uint16]bool) (k *Key, private string, err error) {
-	zone, err = canonicalName(zone)
+	zone, err = CanonicalName(zone)
 	if err != nil {
 		return nil, "", err
 	}

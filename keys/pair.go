@@ -65,6 +65,9 @@ func (p *pair) lacks(f files) bool {
 
 // look looks at the files of p and reads them if they changed.
 func (s *scan) look(p *pair) {
+	if p.dir != nil && p.dir.unreadable {
+		return
+	}
 	f, err := statFiles(p.base)
 	if err != nil {
 		s.fail(p, err)

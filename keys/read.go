@@ -118,7 +118,7 @@ func parsePublic(text string) (*dns.DNSKEY, error) {
 // checkPublic checks that the key is one that can be used, and makes its
 // owner and its base64 canonical.
 func checkPublic(k *dns.DNSKEY) error {
-	zone, err := canonicalName(k.Hdr.Name)
+	zone, err := CanonicalName(k.Hdr.Name)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/miekg/dns"
 )
@@ -20,7 +21,10 @@ func Sign(rrs []dns.RR, signers []*Key, inception, expiration time.Time) ([]*dns
 		return nil, fmt.Errorf("signing %q: the records are not one RRset", rrs[0].Header().Name)
 	}
 	owner := rrs[0].Header().Name
-	rrs, err := plainAsterisk(rrs)
+	if !dns.IsFqdn(owner) {
+		return nil, fmt.Errorf("signing %q: the name is relative", owner)
+	}
+	rrs, err := signable(rrs)
 	if err != nil {
 		return nil, err
 	}
@@ -55,20 +59,21 @@ func sign(rrs []dns.RR, k *Key, inception, expiration time.Time) (*dns.RRSIG, er
 	return sig, sig.Sign(k.Signer, rrs)
 }
 
-// plainAsterisk returns rrs as miekg/dns signs them correctly. It takes every
-// owner that starts with an asterisk for a wildcard, and one that is escaped
-// for none, while RFC 4034 section 3.1.3 asks for the label to be one
-// asterisk.
-func plainAsterisk(rrs []dns.RR) ([]dns.RR, error) {
+// signable returns rrs with an owner that miekg/dns signs correctly. It takes
+// every name that starts with an asterisk for a wildcard and an escaped one
+// for none, while RFC 4034 section 3.1.3 means the label that is one asterisk;
+// and its dns.CanonicalName garbles octets that are neither ASCII nor escaped.
+func signable(rrs []dns.RR) ([]dns.RR, error) {
 	owner := rrs[0].Header().Name
-	if owner == "" || owner[0] != '*' && owner[0] != '\\' {
+	odd := func(r rune) bool { return r == '\\' || r > unicode.MaxASCII }
+	if owner[0] != '*' && !strings.ContainsFunc(owner, odd) {
 		return rrs, nil
 	}
-	owner, err := canonicalName(owner)
+	owner, err := CanonicalName(owner)
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(owner, "*") && !strings.HasPrefix(owner, "*.") {
+	if owner[0] == '*' && !strings.HasPrefix(owner, "*.") {
 		owner = "\\" + owner
 	}
 	same := make([]dns.RR, len(rrs))
