@@ -203,7 +203,8 @@ func identify(set *rrset, sig *dns.RRSIG, k key) (fingerprint, bool) {
 	}
 	slices.SortFunc(wires, bytes.Compare)
 	h := sha256.New()
-	for _, wire := range append(wires, pack(sig), pack(k.DNSKEY)) {
+	shared := dns.Copy(k.DNSKEY) // other look-ups use the key too, and packing writes to it
+	for _, wire := range append(wires, pack(sig), pack(shared)) {
 		if wire == nil {
 			return fingerprint{}, false
 		}
