@@ -185,17 +185,18 @@ func (c *Client) overNetwork(ctx context.Context, r Resolver, stream bool, q *dn
 // port, so that a lasting failure reads the same every time.
 func plain(ctx context.Context, err error) error {
 	var errno syscall.Errno
+	var slow net.Error
 	switch {
-	case err == nil:
-		return nil
+	case err == nil || errors.Is(err, errGarbage):
+		return err
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ctx.Err()
-	case ctx.Err() != nil:
+	case ctx.Err() != nil || errors.As(err, &slow) && slow.Timeout():
 		return errTimeout
 	case errors.As(err, &errno):
-		return errno
+		return fmt.Errorf("fails: %w", errno)
 	default:
-		return err
+		return fmt.Errorf("fails: %w", err)
 	}
 }
 

@@ -226,8 +226,8 @@ func TestAskReportsTheSameFailureInTheSameWords(t *testing.T) {
 	c := client(t, 10*time.Second, addr)
 	for _, stream := range []bool{false, true} {
 		_, err := c.Ask(t.Context(), c.resolvers[0], stream, "example.org.", dns.TypeTXT, true)
-		if err == nil || err.Error() != "connection refused" {
-			t.Errorf("Expected %q, got %v", "connection refused", err)
+		if err == nil || err.Error() != "fails: connection refused" {
+			t.Errorf("Expected %q, got %v", "fails: connection refused", err)
 		}
 	}
 }
@@ -304,5 +304,30 @@ func TestAskOverTLSVerifiesTheServer(t *testing.T) {
 		if asked := queries.Load() > before; asked != tc.ok {
 			t.Errorf("%s: Expected a question %t, got %t", tc.addr, tc.ok, asked)
 		}
+	}
+}
+
+func TestAskOverTLSStaysWithTLS(t *testing.T) {
+	cert, pool := certificate(t, "dns.example.net")
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var queries atomic.Int32
+	run(t, &dns.Server{Listener: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
+		queries.Add(1)
+		m := txt(r, "")
+		m.Truncated = true
+		w.WriteMsg(m)
+	})})
+	c, err := NewClient([]string{"tls://" + l.Addr().String()}, ClientOptions{Try: 10 * time.Second, RootCAs: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Ask(t.Context(), c.resolvers[0], false, "example.org.", dns.TypeTXT, true); !errors.Is(err, errTruncated) {
+		t.Errorf("Expected %v, got %v", errTruncated, err)
+	}
+	if got := queries.Load(); got != 1 {
+		t.Errorf("Expected one question, got %d", got)
 	}
 }

@@ -14,6 +14,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -199,6 +200,9 @@ func (f *Fetcher) lookup(ctx context.Context, x validate.Exchanger, owner string
 			a := answer{qtype: qtype}
 			if err := guard(func() { a.result, a.err = f.validator.Lookup(ctx, x, owner, qtype) }); err != nil {
 				a.err = fmt.Errorf("%s at %s: %w", dns.Type(qtype), owner, err)
+			}
+			if errors.Is(a.err, context.DeadlineExceeded) {
+				a.err = fmt.Errorf("%s at %s: the chain of trust did not come in time", dns.Type(qtype), owner)
 			}
 			answers[i] = a
 		})

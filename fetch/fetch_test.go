@@ -331,6 +331,7 @@ var announcements = []struct {
 	{"ECDSA cut short", edited(func(k *dns.DNSKEY) { k.PublicKey = base64Of(make([]byte, 32)) }), Refused, "malformed"},
 	{"ED25519 too long", edited(func(k *dns.DNSKEY) { k.Algorithm = dns.ED25519 }), Refused, "malformed"},
 	{"malformed key as DNSKEY", records(announced(), owner, " DNSKEY 256 3 13 AAAA\n"), Refused, "DNSKEY at"},
+	{"RSASHA1 key as DNSKEY", records(dnskeys(lab.NewKey(zone, dns.RSASHA1, 256, "")), cdnskeys(ksk), cdss(dns.SHA256, ksk)), Refused, "RSASHA1"},
 	{"SHA-1 only", records(dnskeys(zsk), cdnskeys(ksk), cdss(dns.SHA1, ksk)), Refused, "SHA-256"},
 	{"SHA-1 only for one of two keys", records(dnskeys(zsk), cdnskeys(ksk, zsk), cdss(dns.SHA256, ksk), cdss(dns.SHA1, zsk)), Refused, "SHA-256"},
 	{"unsupported digest type only", records(dnskeys(zsk), owner, " CDS 1 13 3 00112233\n"), Refused, "SHA-256"},

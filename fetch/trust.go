@@ -84,7 +84,10 @@ func (s single) Exchange(ctx context.Context, name string, qtype uint16, cd bool
 	if err != nil && !errors.As(err, &answered) && ctx.Err() == nil {
 		m, err = s.client.Ask(ctx, s.resolver, true, name, qtype, cd)
 	}
-	return m, err
+	if err != nil {
+		return nil, fmt.Errorf("asked for %s %s, it %w", name, dns.Type(qtype), err)
+	}
+	return m, nil
 }
 
 // fit returns nil if resolver i may be believed, else why not. It probes the

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -73,7 +74,8 @@ func TestUnfitResolverIsReportedAndNotUsed(t *testing.T) {
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			var unfit []Resolver
-			n, f := newNetwork(t, fault, Options{Unfit: func(r Resolver, why error) {
+			clock := now
+			n, f := newNetwork(t, fault, Options{Now: func() time.Time { return clock }, Unfit: func(r Resolver, why error) {
 				if why == nil {
 					t.Error("Expected a reason, got none")
 				}
@@ -84,11 +86,16 @@ func TestUnfitResolverIsReportedAndNotUsed(t *testing.T) {
 					t.Fatalf("Expected secure, got %s: %s", res.Verdict, res.Reason)
 				}
 			}
-			if len(unfit) != 1 || unfit[0] != f.client.resolvers[0] {
-				t.Errorf("Expected one report of %s, got %v", first, unfit)
-			}
 			if probes := n.took(first); probes > 2 {
 				t.Errorf("Expected the probe only, got %d questions", probes)
+			}
+			clock = clock.Add(distrustLife)
+			f.Fetch(t.Context(), zone, host)
+			if probes := n.took(first); probes == 0 {
+				t.Error("Expected another probe, got none")
+			}
+			if len(unfit) != 1 || unfit[0] != f.client.resolvers[0] {
+				t.Errorf("Expected one report of %s, got %v", first, unfit)
 			}
 		})
 	}
@@ -186,17 +193,75 @@ func TestSilentResolverIsAskedAgainByTCP(t *testing.T) {
 	}
 }
 
+func TestRefusingResolverIsAskedOnce(t *testing.T) {
+	n, f := newNetwork(t, nil, Options{})
+	n.l.Tamper(owner, 0, lab.Rcode(dns.RcodeServerFailure))
+	if _, err := f.Exchange(t.Context(), ".", dns.TypeSOA, true); err != nil {
+		t.Fatal(err)
+	}
+	n.took(first)
+	if _, err := f.Exchange(t.Context(), owner, dns.TypeCDS, true); err == nil {
+		t.Fatal("Expected an error, got none")
+	}
+	if asked := n.took(first); asked != 1 {
+		t.Errorf("Expected one question, got %d", asked)
+	}
+}
+
+func TestResolverThatDiesIsGivenUp(t *testing.T) {
+	n, f := newNetwork(t, nil, Options{})
+	ask := func() {
+		t.Helper()
+		if _, err := f.Exchange(t.Context(), host, dns.TypeA, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask()
+	n.faults[first] = lab.Timeout
+	ask()
+	ask()
+	n.took(first)
+	ask()
+	if asked := n.took(first); asked > 0 {
+		t.Errorf("Expected no question to a dead resolver, got %d", asked)
+	}
+}
+
 func TestFetchEndsInTimeWhateverResolversDo(t *testing.T) {
-	l := newStage(t, announced()).lab()
-	f := labFetcher(t, l, Options{Timeout: 20 * time.Millisecond}, first, second)
-	f.client.roundTrip = func(ctx context.Context, _ Resolver, _ bool, _ *dns.Msg) (*dns.Msg, error) {
-		<-ctx.Done()
-		return nil, plain(ctx, ctx.Err())
-	}
-	res := f.Fetch(t.Context(), zone, host)
-	if res.Verdict != Unreachable || !strings.Contains(res.Reason, "does not answer in time") {
-		t.Errorf("Expected unreachable in time, got %s: %s", res.Verdict, res.Reason)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f := labFetcher(t, newStage(t, announced()).lab(), Options{Timeout: 10 * time.Second}, first, second)
+		f.client.roundTrip = hang
+		start := time.Now()
+		res := f.Fetch(t.Context(), zone, host)
+		if res.Verdict != Unreachable || !strings.Contains(res.Reason, "does not answer in time") {
+			t.Errorf("Expected unreachable in time, got %s: %s", res.Verdict, res.Reason)
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("Expected an end after 10 s, took %s", took)
+		}
+	})
+}
+
+func TestDeadResolverLeavesTimeForTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newStage(t, announced()).lab()
+		f := labFetcher(t, l, Options{Timeout: 10 * time.Second}, first, second)
+		f.client.roundTrip = func(ctx context.Context, r Resolver, stream bool, q *dns.Msg) (*dns.Msg, error) {
+			if r == f.client.resolvers[0] {
+				return hang(ctx, r, stream, q)
+			}
+			return transport(l)(ctx, r, stream, q)
+		}
+		if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+			t.Errorf("Expected secure, got %s: %s", res.Verdict, res.Reason)
+		}
+	})
+}
+
+// hang is a roundTrip without an end of its own.
+func hang(ctx context.Context, _ Resolver, _ bool, _ *dns.Msg) (*dns.Msg, error) {
+	<-ctx.Done()
+	return nil, plain(ctx, ctx.Err())
 }
 
 func TestPanicBecomesAVerdict(t *testing.T) {
