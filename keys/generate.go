@@ -27,7 +27,7 @@ func Generate(zone string, algorithm uint8, flags uint16, avoid map[uint16]bool)
 	if err != nil {
 		return nil, "", err
 	}
-	if err := checkAlgorithm(algorithm); err != nil {
+	if err := CheckAlgorithm(algorithm); err != nil {
 		return nil, "", err
 	}
 	for range maxDraws {

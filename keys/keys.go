@@ -52,7 +52,9 @@ type Timing struct {
 // supported are the algorithms of keys that peers take (rule F4).
 var supported = []uint8{dns.RSASHA256, dns.RSASHA512, dns.ECDSAP256SHA256, dns.ECDSAP384SHA384, dns.ED25519}
 
-func checkAlgorithm(algorithm uint8) error {
+// CheckAlgorithm returns an error with the algorithms there are if keys of the
+// DNSSEC algorithm given by number are not supported.
+func CheckAlgorithm(algorithm uint8) error {
 	if slices.Contains(supported, algorithm) {
 		return nil
 	}

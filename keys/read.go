@@ -130,7 +130,7 @@ func checkPublic(k *dns.DNSKEY) error {
 	case k.Protocol != 3:
 		return fmt.Errorf("the key of %q has protocol %d: it has to be 3 (RFC 4034 section 2.1.2)", zone, k.Protocol)
 	}
-	if err := checkAlgorithm(k.Algorithm); err != nil {
+	if err := CheckAlgorithm(k.Algorithm); err != nil {
 		return fmt.Errorf("the key of %q: %w", zone, err)
 	}
 	wire, err := base64.StdEncoding.DecodeString(k.PublicKey)

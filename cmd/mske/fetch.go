@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/cns"
+	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/validate"
+)
+
+const fetchUsage = `Usage: mske fetch [flags] ZONE HOST
+
+Collects what nameserver HOST announces for ZONE, validates it, and prints it in zone-file form with the verdict.
+Exit status: 0 secure, 1 absent, 2 usage, 3 insecure, 4 bogus, 5 unreachable, 6 refused.
+
+Flags:
+`
+
+const (
+	exitUsage         = 2
+	defaultResolvConf = "/etc/resolv.conf"
+)
+
+// fetchArgs is what the command line of `mske fetch` says.
+type fetchArgs struct {
+	zone, host string
+	resolvers  []string
+	anchors    []string
+	port       uint
+	cnsType    uint
+	timeout    time.Duration
+	json       bool
+}
+
+// runFetch collects one announcement and returns the exit status.
+func runFetch(args []string, stdout, stderr io.Writer) int {
+	a, err := parseFetch(args, stderr)
+	if err == flag.ErrHelp {
+		return 0
+	}
+	if err != nil {
+		return fetchUsageError(stderr, err)
+	}
+	fetcher, err := newFetcher(a, stderr)
+	if err != nil {
+		return fetchUsageError(stderr, err)
+	}
+	res := fetcher.Fetch(context.Background(), a.zone, a.host)
+	if a.json {
+		err = printJSON(stdout, res)
+	} else {
+		err = printZone(stdout, res)
+	}
+	if err != nil {
+		return fetchUsageError(stderr, fmt.Errorf("writing the result: %w", err))
+	}
+	return res.Verdict.ExitStatus()
+}
+
+func fetchUsageError(stderr io.Writer, err error) int {
+	fmt.Fprintf(stderr, "mske fetch: %v\n", err)
+	return exitUsage
+}
+
+// parseFetch reads the command line. The error is flag.ErrHelp if all that was
+// asked for is help, which it prints.
+func parseFetch(args []string, stderr io.Writer) (fetchArgs, error) {
+	var a fetchArgs
+	fs := flag.NewFlagSet("fetch", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.Func("resolver", "recursive resolver: `ADDR` (IP, IP:PORT, tls://IP@NAME) or a resolv.conf file, may be repeated (default "+defaultResolvConf+")",
+		func(s string) error { a.resolvers = append(a.resolvers, s); return nil })
+	fs.Func("trust-anchor", "`FILE` with DS or DNSKEY records, may be repeated (default IANA's root anchors)",
+		func(s string) error { a.anchors = append(a.anchors, s); return nil })
+	fs.UintVar(&a.port, "port", 53, "port `N` where nameservers are asked directly")
+	fs.UintVar(&a.cnsType, "cns-type", uint(cns.DefaultType), "type number `N` of CNS; not used here")
+	fs.DurationVar(&a.timeout, "timeout", fetch.DefaultTimeout, "how long `D` the collection may take")
+	fs.BoolVar(&a.json, "json", false, "print one JSON object instead of zone-file form")
+
+	words, err := parseAnywhere(fs, args)
+	if err == flag.ErrHelp {
+		fmt.Fprint(stderr, fetchUsage)
+		fs.SetOutput(stderr)
+		fs.PrintDefaults()
+	}
+	if err != nil {
+		return a, err
+	}
+	if len(words) != 2 {
+		return a, fmt.Errorf("expected ZONE and HOST, got %d arguments: see mske fetch -h", len(words))
+	}
+	a.zone, a.host = words[0], words[1]
+	return a, a.check()
+}
+
+// parseAnywhere parses flags before, between and after the other arguments,
+// which it returns. What follows "--" is no flag.
+func parseAnywhere(fs *flag.FlagSet, args []string) (words []string, err error) {
+	for len(args) > 0 {
+		if err := fs.Parse(args); err != nil {
+			return nil, err
+		}
+		rest := fs.Args()
+		if parsed := len(args) - len(rest); parsed > 0 && args[parsed-1] == "--" {
+			return append(words, rest...), nil
+		}
+		if len(rest) == 0 {
+			break
+		}
+		words, args = append(words, rest[0]), rest[1:]
+	}
+	return words, nil
+}
+
+// check says what is wrong with the arguments' values.
+func (a fetchArgs) check() error {
+	if _, ok := dns.IsDomainName(a.zone); !ok {
+		return fmt.Errorf("ZONE %q is not a domain name", a.zone)
+	}
+	if _, ok := dns.IsDomainName(a.host); !ok || dns.Fqdn(a.host) == "." {
+		return fmt.Errorf("HOST %q is not a host name", a.host)
+	}
+	if _, err := netip.ParseAddr(strings.Trim(a.host, "[]")); err == nil {
+		return fmt.Errorf("HOST %q is an address: give the nameserver's name, as in the zone's NS records", a.host)
+	}
+	switch {
+	case a.port < 1 || a.port > 65535:
+		return fmt.Errorf("--port %d: not a number from 1 to 65535", a.port)
+	case a.cnsType < 1 || a.cnsType > 65535:
+		return fmt.Errorf("--cns-type %d: not a number from 1 to 65535", a.cnsType)
+	case a.timeout <= 0:
+		return fmt.Errorf("--timeout %s: has to be more than nothing, as in 10s", a.timeout)
+	}
+	return nil
+}
+
+// newFetcher returns the fetcher that the command line asks for. It says on
+// stderr which resolvers turn out to be unusable.
+func newFetcher(a fetchArgs, stderr io.Writer) (*fetch.Fetcher, error) {
+	if len(a.resolvers) == 0 {
+		a.resolvers = []string{defaultResolvConf}
+	}
+	client, err := fetch.NewClient(a.resolvers, fetch.ClientOptions{Try: fetch.TryFor(a.timeout)})
+	if err != nil {
+		return nil, err
+	}
+	anchors := validate.RootAnchors()
+	if len(a.anchors) > 0 {
+		if anchors, err = validate.ReadAnchors(a.anchors...); err != nil {
+			return nil, fmt.Errorf("trust anchor: %w", err)
+		}
+	}
+	return fetch.New(client, anchors, fetch.Options{
+		Port:    uint16(a.port), // #nosec G115 -- checked
+		Timeout: a.timeout,
+		Unfit: func(r fetch.Resolver, why error) {
+			fmt.Fprintf(stderr, "mske fetch: resolver %s is not used: %v\n", r, why)
+		},
+	}), nil
+}
+
+// printZone prints the announcement as records at the signaling name, and the
+// verdict as a comment, so that all of it is a zone file.
+func printZone(w io.Writer, res fetch.Result) error {
+	var out strings.Builder
+	if owner, err := announce.Name(res.Zone, res.Host); err == nil {
+		for _, rr := range records(owner, res) {
+			out.WriteString(rr.String() + "\n")
+		}
+	}
+	fmt.Fprintf(&out, "; %s: %s\n", res.Verdict, res.Reason)
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// records returns the announcement's records at owner.
+func records(owner string, res fetch.Result) []dns.RR {
+	ttl := uint32(res.TTL / time.Second) // #nosec G115 -- a TTL
+	var rrs []dns.RR
+	for _, d := range res.Announcement.CDS {
+		rrs = append(rrs, d.CDS(owner, ttl))
+	}
+	for _, k := range res.Announcement.CDNSKEY {
+		rrs = append(rrs, k.CDNSKEY(owner, ttl))
+	}
+	for _, k := range res.Announcement.DNSKEY {
+		rrs = append(rrs, k.DNSKEY(owner, ttl))
+	}
+	return rrs
+}
+
+// fetchJSON is the object that --json prints.
+type fetchJSON struct {
+	Zone    string   `json:"zone"`
+	Host    string   `json:"host"`
+	Status  string   `json:"status"`
+	Reason  string   `json:"reason"`
+	TTL     int64    `json:"ttl"`
+	CDS     []string `json:"cds"`
+	CDNSKEY []string `json:"cdnskey"`
+	DNSKEY  []string `json:"dnskey"`
+}
+
+func printJSON(w io.Writer, res fetch.Result) error {
+	o := fetchJSON{
+		Zone: res.Zone, Host: res.Host, Status: res.Verdict.String(), Reason: res.Reason,
+		TTL: int64(res.TTL / time.Second),
+		CDS: []string{}, CDNSKEY: rdata(res.Announcement.CDNSKEY), DNSKEY: rdata(res.Announcement.DNSKEY),
+	}
+	for _, d := range res.Announcement.CDS {
+		o.CDS = append(o.CDS, rdataOf(d.CDS(".", 0)))
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(o)
+}
+
+// rdata returns the rdata of keys, never nil.
+func rdata(ks []merge.Key) []string {
+	texts := make([]string, 0, len(ks))
+	for _, k := range ks {
+		texts = append(texts, rdataOf(k.DNSKEY(".", 0)))
+	}
+	return texts
+}
+
+// rdataOf returns what stands after the header in rr's zone-file form.
+func rdataOf(rr dns.RR) string { return strings.TrimPrefix(rr.String(), rr.Header().String()) }
