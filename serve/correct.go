@@ -26,6 +26,9 @@ const maxIterations = 150
 // resolver would outlast the failure. If there is no key to sign that with, it
 // stays.
 func Correct(m *dns.Msg, a *Apex, cnsType uint16, o *Online, now time.Time) (*dns.Msg, error) {
+	if a == nil {
+		return m, nil
+	}
 	c := &corrector{msg: m, apex: a, cnsType: cnsType, online: o, now: now}
 	answer, err := c.section(m.Answer)
 	if err != nil {
@@ -79,6 +82,7 @@ func (c *corrector) section(rrs []dns.RR) ([]dns.RR, error) {
 			return nil, err
 		}
 		c.changed = true
+		i = -1 // the signatures that went may have stood before
 	}
 	return rrs, nil
 }
@@ -119,6 +123,9 @@ func (c *corrector) matches(rr *dns.NSEC3) bool {
 // present itself if it is that.
 func (c *corrector) types(present []uint16) []uint16 {
 	types := present
+	if !slices.IsSorted(types) {
+		types = slices.Sorted(slices.Values(present))
+	}
 	for _, qtype := range []uint16{dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeCSYNC, c.cnsType} {
 		i, is := slices.BinarySearch(types, qtype)
 		switch want := c.wants(qtype, is); {
