@@ -69,9 +69,6 @@ func NewClient(addrs []string, o ClientOptions) (*Client, error) {
 	return c, nil
 }
 
-// Resolvers returns the resolvers in the order in which they are asked.
-func (c *Client) Resolvers() []Resolver { return append([]Resolver(nil), c.resolvers...) }
-
 // AnswerError says that a server answered, but not in a way that helps.
 type AnswerError struct {
 	Rcode int    // of the answer
