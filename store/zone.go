@@ -68,9 +68,10 @@ type Own struct {
 	Key         merge.Key
 	SecureEntry bool      // CDS and CDNSKEY name it
 	SignsData   bool      // it may sign zone data
-	Chain       bool      // the plugins behind ours were seen to hold it or sign with it (rule K2)
+	Chain       bool      // the plugins behind ours hold it or sign with it, or did so lately (rule K2)
+	Signed      bool      // they were seen to sign with it
 	Published   time.Time // when it was first served
-	Gone        time.Time // the first look at the zone that no longer showed it, zero while it does
+	Gone        time.Time // the first look that no longer showed it, zero while it is there
 }
 
 // Signatures are RRSIG records.

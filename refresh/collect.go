@@ -1,0 +1,222 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/store"
+)
+
+// retries are the waits after failures to collect in a row, in units of the
+// least time between two collections, and never longer than the most.
+var retries = []time.Duration{1, 1, 2, 5, 10, 20, 40, 60}
+
+// collection is the collecting of one host's announcements for one zone.
+type collection struct {
+	host    string
+	running bool
+	asked   time.Time // last
+	next    time.Time
+	fails   int // in a row
+	verdict fetch.Verdict
+	ended   time.Time // when that was
+}
+
+// failed schedules the next attempt.
+func (c *collection) failed(z *Zone, now time.Time) {
+	c.fails++
+	wait := min(after(retries, c.fails)*z.RefreshMin, z.RefreshMax)
+	c.next = now.Add(max(jitter(wait), z.RefreshMin))
+}
+
+// succeeded schedules the next collection by the TTL of what was found.
+func (c *collection) succeeded(z *Zone, now time.Time, ttl time.Duration) {
+	c.fails = 0
+	wait := min(max(ttl, z.RefreshMin), z.RefreshMax)
+	c.next = now.Add(max(jitter(wait), z.RefreshMin))
+}
+
+// collect starts the collections of z that are due. Those of hosts that are no
+// longer imported from end; what is known of them stays.
+func (e *Engine) collect(z *zone) {
+	now := e.loop.now
+	hosts, _ := z.imports(z.facts.state)
+	for host, c := range z.fetching {
+		if !slices.Contains(hosts, host) && !c.running {
+			delete(z.fetching, host)
+			z.settle("fetch " + host)
+		}
+	}
+	for _, host := range hosts {
+		c := z.fetching[host]
+		if c == nil {
+			if c = z.newCollection(host, now); c == nil {
+				continue
+			}
+			z.fetching[host] = c
+		}
+		if !c.running && !c.next.After(now) {
+			e.fetch(z, c)
+		}
+	}
+}
+
+// newCollection returns a collection from host, due now or as soon as the time
+// since the last one, perhaps before a restart, allows. It returns nil for a
+// host that cannot announce anything.
+func (z *zone) newCollection(host string, now time.Time) *collection {
+	if err := z.incapable(host); err != nil {
+		z.say("incapable "+host, levelWarning, "", "no keys can be collected from %s: %v", host, err)
+		return nil
+	}
+	c := &collection{host: host, next: now}
+	if i := peer(z.facts.state.Peers, host); i >= 0 {
+		if last := z.facts.state.Peers[i].Collected; !last.After(now) {
+			c.asked = last
+			c.next = latest(now, last.Add(z.RefreshMin))
+		}
+	}
+	return c
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// collectNow makes every collection of z due, as far as the least time between
+// two of them allows (rule D4).
+func (e *Engine) collectNow(z *zone) {
+	for _, c := range z.fetching {
+		c.next = latest(e.loop.now, c.asked.Add(z.RefreshMin))
+	}
+}
+
+func (e *Engine) fetch(z *zone, c *collection) {
+	c.running = true
+	e.submit(&e.loop.fetches, task{
+		zone: z,
+		run: func(ctx context.Context) func() {
+			began := time.Now()
+			r := z.Fetcher.Fetch(ctx, z.Name, c.host)
+			took := time.Since(began)
+			return func() {
+				c.asked = began
+				e.collected(z, c, r, took)
+			}
+		},
+		fail: func() {
+			e.collected(z, c, fetch.Result{Verdict: fetch.Indeterminate, Reason: "internal error"}, 0)
+		},
+	})
+}
+
+// collected takes over the result of a collection. Only a secure one that we
+// accept changes what is known of the peer (rules F7 and M2).
+func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Duration) {
+	now := e.loop.now
+	c.running, c.ended, c.verdict = false, now, r.Verdict
+	defer e.wake(z, now)
+	if hosts, _ := z.imports(z.facts.state); !slices.Contains(hosts, c.host) {
+		return // it was dropped meanwhile
+	}
+	if r.Verdict == fetch.Secure {
+		if err := e.accept(z, c.host, r.Announcement); err != nil {
+			c.verdict, r.Reason = fetch.Refused, err.Error()
+		}
+	}
+	if e.config.Observer != nil {
+		e.config.Observer.Fetched(c.verdict, took)
+	}
+	switch c.verdict {
+	case fetch.Secure:
+		c.succeeded(z.Zone, now, r.TTL)
+		z.settle("fetch " + c.host)
+	case fetch.Absent:
+		c.succeeded(z.Zone, now, r.TTL)
+		z.reportFailure(c, r.Reason, now)
+	default:
+		c.failed(z.Zone, now)
+		z.reportFailure(c, r.Reason, now)
+	}
+	e.loop.news = true
+}
+
+// reportFailure says, once for each verdict, what the collection came to and
+// what is known of the host.
+func (z *zone) reportFailure(c *collection, reason string, now time.Time) {
+	l, known := levelWarning, "nothing is known of it yet"
+	if i := peer(z.facts.state.Peers, c.host); i >= 0 {
+		last := z.facts.state.Peers[i].Collected
+		known = fmt.Sprintf("its keys stay as they were %v ago", now.Sub(last).Round(time.Second))
+		if c.verdict == fetch.Absent {
+			l = levelError // it announced keys before (rule M2)
+		}
+	} else if c.verdict == fetch.Absent {
+		l = levelInfo // it has not begun yet
+	}
+	z.say("fetch "+c.host, l, c.verdict.String(), "the announcement of %s is %s: %s; %s", c.host, c.verdict, reason, known)
+}
+
+// accept takes host's announcement into the state of z, or returns why policy
+// forbids that (rule F4).
+func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
+	now, s := e.loop.now, &z.facts.state
+	p, others := merge.Peer{Host: host}, slices.Clone(s.Peers)
+	i := peer(s.Peers, host)
+	if i >= 0 {
+		p, others = s.Peers[i], slices.Delete(others, i, i+1)
+	}
+	if err := merge.Admit(a, z.local, others, z.Lax); err == nil {
+		z.settle("admit " + host)
+	} else if !slices.Contains(s.NS, host) {
+		return err
+	} else {
+		z.say("admit "+host, levelError, "", "the keys of %s are served since the zone is delegated to it, but %v", host, err)
+	}
+	next, change := p.Collect(a, now, z.MaxZoneTTL)
+	if n := len(next.Announcement.DNSKEY) + len(next.Retiring); n > store.MaxPeerKeys {
+		return fmt.Errorf("it has %d data-signing keys, those on their way out included, more than %d: it rolls its keys too fast", n, store.MaxPeerKeys)
+	}
+	if i < 0 && len(s.Peers) >= store.MaxHosts {
+		return errors.New("keys of as many hosts as are dealt with are known already")
+	}
+	z.reportChange(next, change)
+	peers := append(others, next)
+	slices.SortFunc(peers, comparePeers)
+	s.Peers = peers
+	e.loop.lastCollection = now
+	if change.None() && i >= 0 {
+		e.later(z)
+	} else {
+		e.loop.dirty[z] = true
+	}
+	return nil
+}
+
+// reportChange says what an announcement changed.
+func (z *zone) reportChange(p merge.Peer, c merge.Change) {
+	if !c.None() {
+		z.log.Infof("Zone %q: %s announces: %s", z.Name, p.Host, c)
+	}
+	if added := c.SecureEntry.Added; len(added) > 0 {
+		z.log.Warningf("Zone %q: %s has a new secure-entry key: who holds it can sign the zone once the parent's DS names it (%s)", z.Name, p.Host, c.SecureEntry)
+	}
+	if onlyOurs(p.Announcement, z.local) {
+		z.say("ours "+p.Host, levelWarning, "", "%s announces nothing but our own keys: is it yours? Then name it with the nameservers option", p.Host)
+	} else {
+		z.settle("ours " + p.Host)
+	}
+}
+
+// onlyOurs reports whether a holds no key but ours (rule D5).
+func onlyOurs(a merge.Announcement, l merge.Local) bool {
+	return len(minus(a.DNSKEY, l.DNSKEY)) == 0 && len(minus(a.CDNSKEY, slices.Concat(l.SecureEntry, l.DNSKEY))) == 0
+}

@@ -1,0 +1,339 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/serve"
+	"github.com/coredns-mske/mske/store"
+)
+
+const (
+	// lazyWrite is how long what changes nothing that is served may wait for
+	// the next write: when a peer was heard last, say.
+	lazyWrite = time.Minute
+
+	// writeGap is the least time between two writes, so that many zones share
+	// one when a fleet changes.
+	writeGap = 50 * time.Millisecond
+
+	// signRetry is how long to wait after signing failed.
+	signRetry = time.Minute
+)
+
+// writeRetry is how long to wait after a write failed, again and again.
+var writeRetry = []time.Duration{
+	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
+}
+
+// job is one zone's part of a commit: what is to be stored and then served.
+type job struct {
+	zone     *zone
+	decision decision
+	record   store.Zone
+	now      time.Time
+	old      *serve.Apex
+	was      merge.Joint // what is served now
+	sign     bool        // the apex has to be made anew
+
+	apex   *serve.Apex // made from decision.view
+	served merge.Joint // what is in apex
+	err    error       // of signing
+	stored error       // of storing; nil if it is stored
+}
+
+// later lets z be written with the next write, or in a while.
+func (e *Engine) later(z *zone) {
+	if len(e.loop.lazy) == 0 {
+		e.loop.lazySince = e.loop.now
+	}
+	e.loop.lazy[z] = true
+}
+
+// writeDue returns when the next write is to begin, zero for never.
+func (e *Engine) writeDue() time.Time {
+	l := &e.loop
+	switch {
+	case l.writes.running > 0: // its end is an event
+		return time.Time{}
+	case len(l.dirty) > 0:
+		return l.writeAt
+	case len(l.lazy) > 0:
+		return latest(l.writeAt, l.lazySince.Add(lazyWrite))
+	}
+	return time.Time{}
+}
+
+// write decides about all zones that something changed for, and has what came
+// of it stored and published.
+func (e *Engine) write() {
+	l := &e.loop
+	if at := e.writeDue(); len(l.dirty)+len(l.lazy) == 0 || l.writes.running > 0 || at.After(l.now) {
+		return
+	}
+	if jobs := e.jobs(); len(jobs) > 0 {
+		l.writeAt = l.now.Add(writeGap)
+		e.submit(&l.writes, task{
+			run: func(context.Context) func() {
+				err := e.commit(jobs)
+				return func() { e.committed(jobs, err) }
+			},
+			fail: func() { e.committed(jobs, errors.New("internal error")) },
+		})
+	}
+}
+
+// jobs returns the commits of all zones that are to be written.
+func (e *Engine) jobs() []*job {
+	l := &e.loop
+	var jobs []*job
+	for _, set := range []map[*zone]bool{l.dirty, l.lazy} {
+		for z := range set {
+			delete(l.dirty, z)
+			delete(l.lazy, z)
+			e.protect(z, func() {
+				if j := e.prepare(z); j != nil {
+					jobs = append(jobs, j)
+				}
+			})
+		}
+	}
+	return jobs
+}
+
+// prepare decides about z, and returns a job if that changes what is stored or
+// served.
+func (e *Engine) prepare(z *zone) *job {
+	now := e.loop.now
+	d := decide(z.Zone, z.facts, now)
+	z.report(d)
+	z.decideAt, z.local = d.next, d.local
+	z.facts.state.Own, z.facts.state.Cold = d.own, d.cold
+	e.loop.news = true
+
+	j := &job{zone: z, decision: d, record: z.facts.state, now: now, old: z.apex, was: z.facts.state.Joint}
+	j.sign = z.apex == nil || !d.view.equal(z.shown) || due(z.signAt, now)
+	if d.view.answer == full {
+		j.record.Joint = d.view.joint
+	}
+	if !j.sign && z.known && sameRecord(j.record, z.stored) && sameAnnouncement(z, d) {
+		return nil
+	}
+	return j
+}
+
+// sameRecord reports whether a says what b does. Signatures follow from the
+// rest.
+func sameRecord(a, b store.Zone) bool {
+	a.Saved, b.Saved = time.Time{}, time.Time{}
+	a.Signatures, b.Signatures = nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+func sameAnnouncement(z *zone, d decision) bool {
+	return !d.announced || z.announced && reflect.DeepEqual(z.announcement, d.announcement)
+}
+
+// report says what d found, once.
+func (z *zone) report(d decision) {
+	for _, f := range d.findings {
+		if f.text == "" {
+			z.settle(f.topic)
+		} else {
+			z.say(f.topic, f.level, "", "%s", f.text)
+		}
+	}
+}
+
+// commit signs what the jobs are to serve and stores it. When the store fails,
+// it signs what may be served all the same: what was, with additions. It
+// returns the store's error.
+func (e *Engine) commit(jobs []*job) error {
+	records := make(map[string]store.Zone)
+	byKey := make(map[string]*job)
+	for _, j := range jobs {
+		j.make(j.decision.view)
+		if j.err != nil {
+			continue
+		}
+		if j.decision.view.answer == full {
+			j.record.Signatures = j.apex.Signatures()
+		}
+		j.record.Saved = j.now
+		records[j.zone.key], byKey[j.zone.key] = j.record, j
+	}
+	err := e.put(records, byKey)
+	for _, j := range jobs {
+		if err != nil && j.stored == nil {
+			j.stored = err
+		}
+		if j.stored != nil && j.err == nil {
+			j.add()
+		}
+	}
+	return err
+}
+
+// put writes records. One that cannot be written holds up none of the others.
+func (e *Engine) put(records map[string]store.Zone, jobs map[string]*job) error {
+	for len(records) > 0 {
+		err := e.lease.Put(records)
+		var bad *store.RecordError
+		if !errors.As(err, &bad) || jobs[bad.Key] == nil {
+			return err
+		}
+		jobs[bad.Key].stored = err
+		delete(records, bad.Key)
+	}
+	return nil
+}
+
+// make signs v, unless that is what is served already.
+func (j *job) make(v view) {
+	j.apex, j.served = j.old, v.joint
+	if j.sign {
+		j.apex, j.err = sign(j.zone.Zone, v, j.record.Signatures, j.old, j.now)
+	}
+}
+
+// add makes what may be served although the store does not have it: all that
+// is served now, and what comes in addition (rule T1).
+func (j *job) add() {
+	v := j.decision.view
+	if v.answer != full || len(j.was.DNSKEY) == 0 {
+		return // it takes nothing away
+	}
+	if sum := plus(j.zone.Name, j.was, v.joint); !difference(v.joint, sum).None() {
+		v.joint = sum
+		j.make(v)
+	}
+}
+
+// sign returns the apex of v.
+func sign(z *Zone, v view, stored []*dns.RRSIG, old *serve.Apex, now time.Time) (*serve.Apex, error) {
+	if v.answer == failing {
+		return &serve.Apex{Zone: z.Name}, nil
+	}
+	p := serve.Params{TTL: ttl(z, v, stored), Now: now, Jitter: rand.Float64, Stored: stored}
+	made, err := serve.SignApex(z.Name, v.joint, v.signers, p, old)
+	if err != nil {
+		return nil, err
+	}
+	a := *made
+	a.HasCNS, a.HasCSYNC = v.hasCNS, v.hasCSYNC
+	if v.answer == keysAlone {
+		a.CDS, a.CDNSKEY = serve.ApexSet{}, serve.ApexSet{}
+	}
+	return &a, nil
+}
+
+// ttl returns the TTL of the apex of v, in seconds: the configured one, but
+// without anybody to sign that of the signatures there are.
+func ttl(z *Zone, v view, stored []*dns.RRSIG) uint32 {
+	signs := func(k *keys.Key) bool { return k.Signer != nil }
+	switch {
+	case v.answer == keysAlone:
+		return coldTTL
+	case len(stored) > 0 && !slices.ContainsFunc(v.signers.SecureEntry, signs):
+		return stored[0].OrigTtl
+	}
+	return seconds(z.TTL)
+}
+
+func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
+
+// committed publishes what was stored, and of the rest what may be served all
+// the same.
+func (e *Engine) committed(jobs []*job, err error) {
+	if errors.Is(err, store.ErrRevoked) {
+		return // the engine is about to end
+	}
+	e.reportStore(err)
+	for _, j := range jobs {
+		e.protect(j.zone, func() { e.publish(j) })
+	}
+}
+
+// reportStore says whether the store works, and when to try again.
+func (e *Engine) reportStore(err error) {
+	l := &e.loop
+	l.news = true
+	if err == nil {
+		if l.storeProblem != "" {
+			e.config.Log.Infof("The state file can be written again")
+		}
+		l.writeFails, l.storeProblem = 0, ""
+		return
+	}
+	l.writeFails++
+	l.writeAt = l.now.Add(after(writeRetry, l.writeFails))
+	if l.storeProblem != err.Error() {
+		e.config.Log.Errorf("%v; keys are added to what is served, but none is removed until it can be written", err)
+	}
+	l.storeProblem = err.Error()
+}
+
+func (e *Engine) publish(j *job) {
+	z, d := j.zone, j.decision
+	if j.err != nil {
+		z.say("sign", levelProblem, "", "signing failed, so that what was served last is: %v", j.err)
+		z.signAt = e.loop.now.Add(signRetry)
+		e.wake(z, z.signAt)
+		return
+	}
+	z.settle("sign")
+	if j.sign {
+		e.show(z, j)
+	}
+	if j.stored != nil {
+		e.retry(z, j.stored)
+		return
+	}
+	z.settle("store")
+	z.stored, z.known = j.record, true
+	if !sameAnnouncement(z, d) {
+		z.announcement, z.announced = d.announcement, true
+		e.announce(z)
+	}
+}
+
+// retry lets z be written again.
+func (e *Engine) retry(z *zone, err error) {
+	var bad *store.RecordError
+	if !errors.As(err, &bad) {
+		e.loop.dirty[z] = true // when the store is tried again
+		return
+	}
+	z.say("store", levelProblem, "", "its state cannot be stored: %v", err)
+	z.decideAt = e.loop.now.Add(signRetry)
+	e.wake(z, z.decideAt)
+}
+
+// show publishes the apex of j.
+func (e *Engine) show(z *zone, j *job) {
+	e.config.Publisher.PublishApex(z.Zone, j.apex)
+	z.apex, z.shown = j.apex, j.decision.view
+	z.shown.joint = j.served
+	if z.shown.answer == full {
+		if c := difference(z.facts.state.Joint, j.served); !c.None() {
+			z.log.Infof("Zone %q serves %s", z.Name, c)
+		}
+		z.facts.state.Joint, z.facts.state.Signatures = j.served, j.apex.Signatures()
+	}
+	z.signAt = time.Time{}
+	if at := j.apex.Renew(); !at.IsZero() {
+		z.signAt = latest(at, e.loop.now.Add(signRetry))
+		e.wake(z, z.signAt)
+	}
+	e.wake(z, earliest(z.decideAt, e.loop.now.Add(idle)))
+	e.enclosed(z)
+	e.loop.news = true
+}

@@ -1,0 +1,276 @@
+package refresh
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/serve"
+	"github.com/coredns-mske/mske/store"
+)
+
+const (
+	// coldWait is how long a zone that begins cold answers no apex key query
+	// at all: time for the other providers' keys to be collected (rule M5).
+	coldWait = 5 * time.Minute
+
+	// coldTTL is the TTL of a DNSKEY RRset that may lack keys, in seconds.
+	coldTTL = 60
+)
+
+// answer is how much of the apex key sets is served.
+type answer uint8
+
+const (
+	failing   answer = iota // nothing: resolvers turn to another provider
+	keysAlone               // DNSKEY, with a short TTL
+	full                    // all of them
+)
+
+// view is what an apex is made from.
+type view struct {
+	answer           answer
+	joint            merge.Joint
+	signers          serve.Signers
+	hasCNS, hasCSYNC bool
+}
+
+// equal reports whether v and w make the same apex.
+func (v view) equal(w view) bool {
+	return v.answer == w.answer && reflect.DeepEqual(v.joint, w.joint) && v.hasCNS == w.hasCNS && v.hasCSYNC == w.hasCSYNC &&
+		slices.EqualFunc(v.signers.SecureEntry, w.signers.SecureEntry, sameSigner) &&
+		slices.EqualFunc(v.signers.Data, w.signers.Data, sameSigner)
+}
+
+func sameSigner(a, b *keys.Key) bool {
+	return a.ID() == b.ID() && (a.Signer == nil) == (b.Signer == nil)
+}
+
+// finding is something about a zone that an operator has to know. Without text
+// it says that its topic is settled.
+type finding struct {
+	topic string
+	level level
+	text  string
+}
+
+// decision is what a zone is to serve and announce, and why.
+type decision struct {
+	view         view
+	local        merge.Local        // our part of it
+	announcement merge.Announcement // of our own keys
+	announced    bool               // whether it is known what to announce
+	own          []store.Own
+	cold         time.Time
+	next         time.Time // when time alone changes this; zero for never
+	findings     []finding
+}
+
+// decide returns what z is to serve at now.
+func decide(z *Zone, f facts, now time.Time) decision {
+	o := planOwn(z, f, now)
+	d := decision{own: o.marks, next: o.next}
+	d.view.hasCNS, d.view.hasCSYNC = f.state.HasCNS, f.state.HasCSYNC
+
+	until := lostUntil(f.state, o.lost, now)
+	d.local = o.local(!until.IsZero())
+	d.announcement, d.announced = o.announcement(z.Name, d.local), o.usable == nil
+	d.view.joint = merge.Union(z.Name, d.local, f.state.Peers)
+	d.view.signers = o.signers(f.state.Signers)
+	d.view.answer = full
+
+	d.reportKeys(o)
+	d.reportLost(o, until)
+	switch established := len(f.state.Joint.DNSKEY) > 0; {
+	case o.usable != nil || f.unknown || len(d.own) > store.MaxOwnKeys:
+		d.hold(f)
+	case !until.IsZero() && covered(f.state.Signers, f.state.Joint):
+		d.hold(f)
+		d.next = earliest(d.next, until)
+	case z.Whole || established:
+	case !f.looked:
+		d.view = view{}
+		d.find("cold", levelProblem, "its apex key sets are not served before the zone has been read for the first time")
+	default:
+		d.start(z, f, now)
+	}
+	if d.view.answer == full && d.cold.IsZero() {
+		d.find("cold", levelInfo, "")
+	}
+	return d
+}
+
+func (d *decision) find(topic string, l level, format string, args ...any) {
+	d.findings = append(d.findings, finding{topic, l, fmt.Sprintf(format, args...)})
+}
+
+// hold leaves everything as it was served last; a zone that never was is not
+// served.
+func (d *decision) hold(f facts) {
+	d.own, d.cold = f.state.Own, f.state.Cold
+	if len(f.state.Joint.DNSKEY) == 0 {
+		d.view = view{}
+		return
+	}
+	d.view.joint = f.state.Joint
+}
+
+// start decides about a zone that was never served (rule M5): if it is
+// delegated to other providers, whatever lacks their keys breaks it.
+func (d *decision) start(z *Zone, f facts, now time.Time) {
+	var missing, never []string
+	imports, _ := z.imports(f.state)
+	for _, h := range z.external(f.state.NS) {
+		if peer(f.state.Peers, h) >= 0 {
+			continue
+		}
+		missing = append(missing, h)
+		if !slices.Contains(imports, h) || z.incapable(h) != nil {
+			never = append(never, h)
+		}
+	}
+	if len(missing) == 0 {
+		return
+	}
+	d.cold = f.state.Cold
+	if d.cold.IsZero() {
+		d.cold = now
+	}
+	text := fmt.Sprintf("the keys of %s, to which the zone is delegated, are not known yet: ", strings.Join(missing, ", "))
+	if len(never) > 0 {
+		text += fmt.Sprintf("name %s in the zone's CNS RRset or with the cns option, so that they are collected: ", strings.Join(never, ", "))
+	}
+	if end := d.cold.Add(coldWait); end.After(now) {
+		d.next = earliest(d.next, end)
+		d.view = view{}
+		d.find("cold", levelProblem, "%sits apex key sets are not served", text)
+		return
+	}
+	d.view.answer = keysAlone
+	d.find("cold", levelProblem, "%sDNSKEY is served without them, CDS and CDNSKEY are not", text)
+}
+
+// reportKeys says what our keys do and what stands in their way.
+func (d *decision) reportKeys(o ours) {
+	if o.usable == nil {
+		d.find("usable", levelInfo, "")
+	} else {
+		d.find("usable", levelProblem, "it cannot be signed, so that what was served last is: %v", o.usable)
+	}
+	if len(o.marks) > store.MaxOwnKeys {
+		d.find("many", levelProblem, "it has %d keys of ours, more than %d: remove old ones", len(o.marks), store.MaxOwnKeys)
+	} else {
+		d.find("many", levelInfo, "")
+	}
+	var roles []string
+	for _, k := range o.Published {
+		roles = append(roles, fmt.Sprintf("%s %d %s", k.Role, k.Tag(), keys.AlgorithmName(k.DNSKEY.Algorithm)))
+	}
+	if len(roles) > 0 {
+		d.find("roles", levelInfo, "our keys are %s", strings.Join(roles, ", "))
+	}
+	d.find("plan", levelWarning, "%s", strings.Join(o.Why, "; "))
+}
+
+func (d *decision) reportLost(o ours, until time.Time) {
+	if len(o.lost) == 0 {
+		d.find("lost", levelInfo, "")
+		return
+	}
+	text := fmt.Sprintf("the files of key %s are gone and it may be what the parent's DS names: put them back", tags(o.lost))
+	if !until.IsZero() {
+		text += fmt.Sprintf(" before %s, until when its stored signatures are served and nothing is changed", until.UTC().Format(time.RFC3339))
+	}
+	d.find("lost", levelProblem, "%s", text)
+}
+
+func tags(ks []merge.Key) string {
+	var texts []string
+	for _, k := range ks {
+		texts = append(texts, fmt.Sprint(k.Tag()))
+	}
+	return strings.Join(texts, ", ")
+}
+
+// announcement returns what we announce: what the schedule says, and the lost
+// keys that are still our part of the joint sets (rule K3).
+func (o *ours) announcement(zone string, l merge.Local) merge.Announcement {
+	a := announce.Own(zone, o.Schedule)
+	for _, k := range o.lost {
+		if i := mark(o.marks, k); o.marks[i].SignsData {
+			a.DNSKEY = append(a.DNSKEY, k)
+		}
+		if !slices.Contains(l.SecureEntry, k) {
+			continue
+		}
+		a.CDNSKEY = append(a.CDNSKEY, k)
+		if d, ok := k.DS(zone, dns.SHA256); ok {
+			a.CDS = append(a.CDS, d)
+		}
+	}
+	return a
+}
+
+// lostUntil returns how long the stored DNSKEY RRset has a signature by each
+// of the lost keys; zero if it has none.
+func lostUntil(s store.Zone, lost []merge.Key, now time.Time) time.Time {
+	var until time.Time
+	for _, k := range lost {
+		i := slices.IndexFunc(s.Signatures, func(sig *dns.RRSIG) bool {
+			return sig.TypeCovered == dns.TypeDNSKEY && sig.KeyTag == k.Tag() && sig.Algorithm == k.Algorithm && sig.ValidityPeriod(now)
+		})
+		if i < 0 {
+			return time.Time{}
+		}
+		until = earliest(until, expiration(s.Signatures[i], now))
+	}
+	return until
+}
+
+// expiration returns when sig ends: the time nearest to now that its 32 bits
+// can mean (RFC 4034 section 3.1.5).
+func expiration(sig *dns.RRSIG, now time.Time) time.Time {
+	return now.Truncate(time.Second).Add(time.Duration(int32(sig.Expiration-uint32(now.Unix()))) * time.Second)
+}
+
+// covered reports whether the zone data can be validated with the keys of j.
+func covered(signers []merge.Key, j merge.Joint) bool {
+	return !slices.ContainsFunc(signers, func(k merge.Key) bool { return !slices.Contains(j.DNSKEY, k) })
+}
+
+// plus returns a with what b has more: no key of a is missing in it. It is
+// what is served when b cannot be stored (rule T1).
+func plus(zone string, a, b merge.Joint) merge.Joint {
+	sum := merge.Union(zone, merge.Local{
+		DNSKEY:      slices.Concat(a.DNSKEY, b.DNSKEY),
+		SecureEntry: slices.Concat(a.CDNSKEY, b.CDNSKEY),
+	}, []merge.Peer{{Announcement: merge.Announcement{CDS: slices.Concat(a.Unmatched, b.Unmatched)}}})
+	return sum
+}
+
+// difference returns what tells is from was.
+func difference(was, is merge.Joint) merge.Change {
+	return merge.Change{DNSKEY: delta(was.DNSKEY, is.DNSKEY), SecureEntry: delta(was.CDNSKEY, is.CDNSKEY)}
+}
+
+func delta(was, is []merge.Key) merge.Delta {
+	return merge.Delta{Added: minus(is, was), Removed: minus(was, is)}
+}
+
+// minus returns those of a that are not in b.
+func minus(a, b []merge.Key) []merge.Ref {
+	var refs []merge.Ref
+	for _, k := range a {
+		if !slices.Contains(b, k) {
+			refs = append(refs, k.Ref())
+		}
+	}
+	return refs
+}

@@ -1,0 +1,31 @@
+package refresh
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestSingleProviderServesItsOwnKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.start()
+		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+		w.expectReady(e, true)
+		w.expectPhase(e, phaseSingle)
+	})
+}
+
+func TestPeerNamedInCNSIsImportedWithinSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.start()
+		p := w.join()
+		w.pass(3 * time.Second)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+		w.expectPhase(e, phaseJoint)
+		w.expectReady(e, true)
+		expectLog(t, w.log, 1, "serves DNSKEY +1/-0", "CDS +1/-0")
+		expectLog(t, w.log, 1, "WARNING", "new secure-entry key")
+	})
+}

@@ -1,0 +1,150 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coredns-mske/mske/chain"
+)
+
+const (
+	// readEvery is how often a zone is read although its serial is the same:
+	// what it is signed with may change without (rule K2).
+	readEvery = time.Hour
+
+	// lookTimeout bounds one look. The plugins asked are in this process, but
+	// one of them may be waiting for something else.
+	lookTimeout = 10 * time.Second
+
+	// Zones are asked for their serial every second, or so much less often
+	// that a large fleet costs no more than a few thousand questions a second:
+	// within 30 seconds at 100,000 zones (rule D4).
+	minPoll     = time.Second
+	maxPoll     = 30 * time.Second
+	pollPerZone = maxPoll / 100_000
+)
+
+// lookRetry is how long to wait after a look failed, again and again.
+var lookRetry = []time.Duration{
+	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
+}
+
+// pollEvery returns the time between two looks at a serial in a fleet of that
+// many zones.
+func pollEvery(zones int) time.Duration {
+	return min(max(time.Duration(zones)*pollPerZone, minPoll), maxPoll)
+}
+
+// look asks for z's serial, or reads all of it, if that is due.
+func (e *Engine) look(z *zone) {
+	now := e.loop.now
+	read := !z.facts.looked || due(z.readAt, now)
+	if z.Whole || z.asking || z.pollAt.After(now) && !due(z.readAt, now) {
+		return
+	}
+	z.asking = true
+	serial, o := z.serial, z.chainOptions(now)
+	e.submit(&e.loop.looks, task{
+		zone: z,
+		run: func(ctx context.Context) func() {
+			l, found, err := lookAt(ctx, z.Zone, read, serial, o)
+			return func() { e.lookedAt(z, l, found, err) }
+		},
+		fail: func() { e.lookedAt(z, chain.Look{}, false, errors.New("internal error")) },
+	})
+}
+
+// lookAt asks for the serial and reads the zone if it is another one, or in
+// any case with read. found says that there is a look.
+func lookAt(ctx context.Context, z *Zone, read bool, serial uint32, o chain.Options) (l chain.Look, found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	if !read {
+		is, err := chain.Serial(ctx, z.Ask, z.Name)
+		if err != nil || is == serial {
+			return chain.Look{}, false, err
+		}
+	}
+	o.Now = time.Now()
+	l, err = chain.Read(ctx, z.Ask, z.Name, o)
+	return l, err == nil, err
+}
+
+// lookedAt takes over what a look found.
+func (e *Engine) lookedAt(z *zone, l chain.Look, found bool, err error) {
+	now := e.loop.now
+	z.asking = false
+	z.pollAt = now.Add(jitter(e.pollEvery))
+	switch {
+	case err != nil:
+		e.lookFailed(z, err)
+	case found:
+		z.lookFails, z.serial, z.readAt = 0, l.Serial, now.Add(jitter(readEvery))
+		e.saw(z, l)
+	default:
+		z.lookFails = 0
+	}
+	e.wake(z, now)
+}
+
+// lookFailed leaves what was known (rule D1).
+func (e *Engine) lookFailed(z *zone, err error) {
+	z.lookFails++
+	again := e.loop.now.Add(max(after(lookRetry, z.lookFails), min(e.pollEvery, time.Minute)))
+	z.pollAt, z.readAt = again, again
+	var unknown *chain.UnknownSignerError
+	switch {
+	case errors.As(err, &unknown):
+		z.say("signer", levelProblem, "", "%v; what was served last stays", err)
+		if !z.facts.unknown {
+			z.facts.unknown = true
+			e.loop.dirty[z] = true
+		}
+	case errors.Is(err, chain.ErrChanging) && z.lookFails == 1:
+	default:
+		z.say("chain", levelWarning, "", "it could not be read, so that its last known nameservers and keys stay: %v", err)
+	}
+}
+
+// saw takes over a look.
+func (e *Engine) saw(z *zone, l chain.Look) {
+	z.settle("signer")
+	z.settle("chain")
+	first := !z.facts.looked
+	z.facts.looked, z.facts.unknown = true, false
+	state, changed := z.observe(z.facts.state, l, e.loop.now)
+	z.facts.state = state
+	if changed || first {
+		e.reportTarget(z)
+	}
+	if changed {
+		e.collectNow(z)
+	}
+	e.loop.dirty[z] = true
+}
+
+// reportTarget says whose keys z is to be served with.
+func (e *Engine) reportTarget(z *zone) {
+	ext := z.external(slices.Concat(z.facts.state.Target, z.facts.state.NS))
+	hosts, excess := z.imports(z.facts.state)
+	if len(excess) > 0 {
+		z.say("excess", levelError, "", "it names more external nameservers than are dealt with; not collected: %s", strings.Join(excess, ", "))
+	} else {
+		z.settle("excess")
+	}
+	if len(ext) == 0 {
+		z.settle("silent")
+		return
+	}
+	if len(hosts) == 0 {
+		z.say("target", levelInfo, "", "external nameservers %s; keys are collected from none of them, since no CNS RRset names them", strings.Join(ext, ", "))
+	} else {
+		z.say("target", levelInfo, "", "external nameservers %s; keys are collected from %s", strings.Join(ext, ", "), strings.Join(hosts, ", "))
+	}
+	if z.silent {
+		z.say("silent", levelWarning, "", "it has other providers (%s), but none of our nameservers can announce its keys to them", strings.Join(ext, ", "))
+	}
+}

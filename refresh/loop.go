@@ -1,0 +1,217 @@
+package refresh
+
+import (
+	"container/heap"
+	"context"
+	"runtime/debug"
+	"time"
+)
+
+const (
+	// maxPanics is how many panics of the decisions about one zone are
+	// tolerated. A zone that goes on failing is left alone, with what it
+	// serves, so that it costs the others nothing.
+	maxPanics = 3
+
+	// Tasks that run at once, of each kind.
+	maxFetches = 16 // wait for the network
+	maxLooks   = 4  // ask the plugins of this process
+	maxWrites  = 1  // one commit holds all that changed
+	maxScans   = 1
+	maxBuilds  = 1 // subtrees
+
+	// idle is how long the loop sleeps when nothing is due.
+	idle = time.Minute
+)
+
+// loop is the state of the goroutine that makes the decisions. Only it touches
+// this and the zones.
+type loop struct {
+	done    chan func() // ends of tasks, to be run by the loop
+	due     dueHeap
+	fetches pool
+	looks   pool
+	writes  pool
+	scans   pool
+	builds  pool
+
+	now          time.Time
+	dirty        map[*zone]bool // to be decided and written now
+	lazy         map[*zone]bool // to be written with the next write
+	lazySince    time.Time
+	writeAt      time.Time // not before
+	writeFails   int
+	storeProblem string
+	buildAt      time.Time
+	scanAt       time.Time
+
+	news           bool // the status may have changed
+	statusAt       time.Time
+	statusNext     time.Time // not before
+	lastCollection time.Time
+}
+
+func (l *loop) init() {
+	l.done = make(chan func())
+	l.fetches.limit = maxFetches
+	l.looks.limit = maxLooks
+	l.writes.limit = maxWrites
+	l.scans.limit = maxScans
+	l.builds.limit = maxBuilds
+	l.dirty = make(map[*zone]bool)
+	l.lazy = make(map[*zone]bool)
+}
+
+// pool bounds how many tasks of a kind run at once; the others wait in turn.
+type pool struct {
+	limit, running int
+	queue          []task
+}
+
+// task is work outside the loop: run is called in a goroutine of its own, and
+// what it returns then in the loop.
+type task struct {
+	zone *zone // whose panics these are, may be nil
+	run  func(ctx context.Context) func()
+	fail func() // called in the loop instead, if run panicked
+}
+
+// submit queues t.
+func (e *Engine) submit(p *pool, t task) {
+	p.queue = append(p.queue, t)
+	e.dispatch(p)
+}
+
+func (e *Engine) dispatch(p *pool) {
+	for p.running < p.limit && len(p.queue) > 0 {
+		t := p.queue[0]
+		p.queue[0] = task{}
+		p.queue = p.queue[1:]
+		p.running++
+		e.wg.Go(func() { e.work(p, t) })
+	}
+}
+
+// work runs t and hands what is to follow to the loop.
+func (e *Engine) work(p *pool, t task) {
+	then := t.fail
+	func() {
+		defer func() {
+			if r := recover(); r != nil {
+				e.config.Log.Errorf("Internal error%s: %v\n%s", t.zone.named(), r, debug.Stack())
+			}
+		}()
+		then = t.run(e.ctx)
+	}()
+	select {
+	case e.loop.done <- func() {
+		p.running--
+		e.dispatch(p)
+		e.protect(t.zone, then)
+	}:
+	case <-e.ctx.Done():
+	}
+}
+
+// protect runs f, a decision about z, so that a panic costs no more than that
+// zone.
+func (e *Engine) protect(z *zone, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.config.Log.Errorf("Internal error%s: %v\n%s", z.named(), r, debug.Stack())
+			if z != nil {
+				z.panics++
+			}
+		}
+	}()
+	if f != nil && !z.broken() {
+		f()
+	}
+}
+
+// run is the loop. It ends with the engine's context or its lease.
+func (e *Engine) run() {
+	defer e.cancel()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-e.lease.Done():
+			e.config.Log.Infof("A newer configuration has taken over the state file")
+			return
+		case f := <-e.loop.done:
+			e.loop.now = time.Now()
+			f()
+		case <-timer.C:
+		}
+		timer.Reset(e.turn(time.Now()))
+	}
+}
+
+// turn does all that is due at now and returns for how long nothing will be.
+func (e *Engine) turn(now time.Time) time.Duration {
+	l := &e.loop
+	l.now = now
+	if !l.scanAt.After(now) {
+		l.scanAt = now.Add(e.pollEvery)
+		e.scan()
+	}
+	for len(l.due) > 0 && !l.due[0].due.After(now) {
+		z := l.due[0]
+		z.due = now.Add(idle) // unless tick says otherwise
+		e.protect(z, func() { e.tick(z) })
+		if z.broken() {
+			z.say("internal", levelProblem, "", "after %d internal errors it is left as it is: report them, and restart the server", z.panics)
+		}
+		heap.Fix(&l.due, z.index)
+	}
+	e.write()
+	e.build()
+	e.refreshStatus()
+
+	next := now.Add(idle)
+	for _, at := range []time.Time{l.scanAt, e.writeDue(), e.buildDue(), l.statusAt} {
+		if !at.IsZero() && at.Before(next) {
+			next = at
+		}
+	}
+	if len(l.due) > 0 && l.due[0].due.Before(next) {
+		next = l.due[0].due
+	}
+	return max(next.Sub(now), 0)
+}
+
+// wake makes the loop look at z again, at the latest at a time.
+func (e *Engine) wake(z *zone, at time.Time) {
+	if at.Before(z.due) {
+		z.due = at
+		heap.Fix(&e.loop.due, z.index)
+	}
+}
+
+// dueHeap orders zones by when there is something to do for them.
+type dueHeap []*zone
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push implements [heap.Interface].
+func (h *dueHeap) Push(x any) {
+	z := x.(*zone)
+	z.index = len(*h)
+	*h = append(*h, z)
+}
+
+// Pop implements [heap.Interface].
+func (h *dueHeap) Pop() any {
+	old := *h
+	z := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return z
+}

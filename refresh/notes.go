@@ -1,0 +1,65 @@
+package refresh
+
+import "fmt"
+
+// level is how much a note matters to an operator.
+type level uint8
+
+const (
+	levelInfo level = iota
+	levelWarning
+	levelError
+	levelProblem // an error that keeps the server from being ready
+)
+
+// note is what was last said about a topic of a zone.
+type note struct {
+	level level
+	id    string
+	text  string
+}
+
+// say logs a line about a topic, once until id or the level changes. Without
+// id the text itself is it.
+func (z *zone) say(topic string, l level, id, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if id == "" {
+		id = text
+	}
+	was, said := z.notes[topic]
+	z.notes[topic] = note{level: l, id: id, text: text}
+	if said && was.id == id && was.level == l {
+		return
+	}
+	write := z.log.Infof
+	switch l {
+	case levelWarning:
+		write = z.log.Warningf
+	case levelError, levelProblem:
+		write = z.log.Errorf
+	}
+	write("Zone %q: %s", z.Name, text)
+}
+
+// settle forgets a topic, and says so if it was a problem.
+func (z *zone) settle(topic string) {
+	was, said := z.notes[topic]
+	if !said {
+		return
+	}
+	delete(z.notes, topic)
+	if was.level == levelProblem {
+		z.log.Infof("Zone %q: no longer so: %s", z.Name, was.text)
+	}
+}
+
+// problems returns what keeps z from being as it has to be.
+func (z *zone) problems() []string {
+	var texts []string
+	for _, n := range z.notes {
+		if n.level == levelProblem {
+			texts = append(texts, fmt.Sprintf("zone %q: %s", z.Name, n.text))
+		}
+	}
+	return texts
+}

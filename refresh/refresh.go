@@ -1,0 +1,202 @@
+// Package refresh is what goes on in the background: it watches each zone and
+// our key files, collects the announcements of the other providers, decides
+// what the zone is to serve, stores that and then publishes it. Queries are
+// answered from what it published last and never wait for it.
+//
+// Decisions are functions of plain values (target.go, own.go, decide.go); one
+// goroutine holds all state (loop.go) and gives what takes time, network,
+// disk and signing, to workers.
+//
+// # Limitations
+//
+// The parent zone is not read yet. So no host is ever known to have left the
+// delegation, and the keys of a nameserver that is neither in CNS nor in NS any
+// more stay in the joint sets; no secure-entry key of ours leaves CDS; and
+// after a cold start the other providers' keys are not taken from the zone
+// itself, only from their announcements.
+package refresh
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coredns-mske/mske/chain"
+	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/serve"
+	"github.com/coredns-mske/mske/store"
+)
+
+// Fetcher collects what host announces for zone. It gives up when ctx ends and
+// after a time of its own, and reports every failure by the result's verdict.
+type Fetcher interface {
+	Fetch(ctx context.Context, zone, host string) fetch.Result
+}
+
+// Prober is a [Fetcher] that can also find out whether a nameserver denies one
+// of our announcements (rule P4).
+type Prober interface {
+	Addresses(ctx context.Context, host string) ([]netip.AddrPort, error)
+	// Denies reports whether the server proves, so that it validates, that
+	// there is no such RRset. An error means that it did not answer.
+	Denies(ctx context.Context, addr netip.AddrPort, name string, qtype uint16) (bool, error)
+}
+
+// Publisher takes over what is to be served from now on. Its methods are
+// called from background goroutines, never two at once for the same zone or
+// subtree, and must not block.
+type Publisher interface {
+	PublishApex(z *Zone, a *serve.Apex)
+	PublishSubtree(t *Subtree, s *serve.Subtree)
+}
+
+// Observer is told of each collection, for metrics. It must not block.
+type Observer interface {
+	Fetched(v fetch.Verdict, took time.Duration)
+}
+
+// Logger takes log lines, without line ends.
+type Logger interface {
+	Debugf(format string, v ...any)
+	Infof(format string, v ...any)
+	Warningf(format string, v ...any)
+	Errorf(format string, v ...any)
+}
+
+// Zone is a zone of one stanza. It is not changed once an engine has it.
+type Zone struct {
+	Name        string   // canonical
+	Nameservers []string // ours, canonical
+	// Whole says that mske is the whole authority for the zone, a delegated
+	// signaling zone: there is nothing behind it to ask (rule P3).
+	Whole   bool
+	Keys    *keys.Watcher // the stanza's, shared by its zones
+	Ask     chain.Asker
+	Fetcher Fetcher
+	CNS     []string // overrides the zone's CNS RRset; canonical
+	CNSType uint16
+
+	RefreshMin, RefreshMax time.Duration // between two collections of one announcement
+	TTL                    time.Duration // of what is published
+	MaxZoneTTL             time.Duration // the longest TTL in the zone
+	Lax                    bool          // let providers sign with unlike algorithms
+}
+
+// Subtree is the part of Zone below `_signal.NS`, where our keys for all zones
+// that have NS among their nameservers are announced.
+type Subtree struct {
+	NS   string // canonical
+	Zone *Zone
+}
+
+// Config is what an engine works with. Every field is needed but Observer.
+type Config struct {
+	Zones     []*Zone
+	Subtrees  []*Subtree
+	Store     string // path of the state file
+	Publisher Publisher
+	Observer  Observer
+	Log       Logger
+}
+
+// stopTimeout is how long Stop waits for work in progress. Fetches and looks
+// end with their context; what is left are single disk writes.
+const stopTimeout = 10 * time.Second
+
+// Engine does the work in the background for one configuration. It is started
+// once; after a failed reload the old configuration gets a new engine.
+type Engine struct {
+	config   Config
+	zones    []*zone
+	subtrees []*subtree
+	scans    []*scan
+	lease    *store.Lease
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the loop and every task
+	stop   sync.Once
+
+	loop   loop
+	status atomic.Pointer[Status]
+
+	// pollEvery is the time between two looks at a zone's serial and at the
+	// key files. Tests of long times make it longer.
+	pollEvery time.Duration
+}
+
+// New returns an engine for c that does nothing yet.
+func New(c Config) *Engine {
+	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones))}
+	// The engine's life is that of the configuration, which has no context:
+	// it ends with Stop or with the lease.
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.loop.init()
+	for _, cfg := range c.Zones {
+		e.zones = append(e.zones, newZone(cfg))
+	}
+	e.connect()
+	e.status.Store(&Status{Phases: map[string]int{}, Problems: []string{"not started"}})
+	return e
+}
+
+// Start takes the state file over from the engine that holds it, publishes
+// what was served last for every zone that the file knows, without asking
+// anybody, and begins the work. An error leaves nothing running.
+func (e *Engine) Start() error {
+	// Keys first: if they cannot be read, the former engine goes on.
+	for _, s := range e.scans {
+		if err := e.scanAtStart(s); err != nil {
+			return err
+		}
+	}
+	lease, err := store.Acquire(e.config.Store)
+	if err != nil {
+		return err
+	}
+	stored, err := lease.Zones()
+	if err != nil {
+		lease.Release()
+		return fmt.Errorf("reading the state of the zones: %w", err)
+	}
+	e.lease = lease
+	e.restore(stored)
+	e.wg.Go(e.run)
+	return nil
+}
+
+// Stop ends the work and waits, for a limited time, until it has ended. What
+// was published stays with the Publisher. It may be called more than once, and
+// before Start.
+func (e *Engine) Stop() {
+	e.stop.Do(func() {
+		e.cancel()
+		ended := make(chan struct{})
+		go func() {
+			e.wg.Wait()
+			close(ended)
+		}()
+		t := time.NewTimer(stopTimeout)
+		defer t.Stop()
+		select {
+		case <-ended:
+		case <-t.C:
+			e.config.Log.Warningf("Work in the background did not end within %v", stopTimeout)
+		}
+		e.release()
+	})
+}
+
+// release gives the state file back. Writes after that fail.
+func (e *Engine) release() {
+	if e.lease == nil {
+		return
+	}
+	if err := e.lease.Release(); err != nil {
+		e.config.Log.Errorf("Closing the state file: %v", err)
+	}
+}

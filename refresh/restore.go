@@ -1,0 +1,124 @@
+package refresh
+
+import (
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/store"
+)
+
+// restore takes over the stored state of every zone and publishes what was
+// served last. Then it publishes what needs nobody to be asked: the zones that
+// we are the whole authority of, and our announcements.
+func (e *Engine) restore(stored map[string]store.Zone) {
+	e.loop.now = time.Now()
+	adopt(e.zones, stored)
+	jobs := make([]*job, 0, len(e.zones))
+	for _, z := range e.zones {
+		jobs = append(jobs, z.restoreJob(e.loop.now))
+	}
+	inParallel(jobs, func(j *job) { j.make(j.decision.view) })
+	for _, j := range jobs {
+		z := j.zone
+		e.loop.due.Push(z)
+		if j.err == nil {
+			e.show(z, j)
+		}
+		e.loop.dirty[z] = true
+		e.announceable(z)
+	}
+	if jobs := e.jobs(); len(jobs) > 0 {
+		e.committed(jobs, e.commit(jobs))
+	}
+	e.buildAtStart()
+	e.refreshStatus()
+}
+
+// restoreJob returns the job of serving z as it was served last.
+func (z *zone) restoreJob(now time.Time) *job {
+	o := planOwn(z.Zone, z.facts, now)
+	s := z.facts.state
+	v := view{answer: full, joint: s.Joint, signers: o.signers(s.Signers), hasCNS: s.HasCNS, hasCSYNC: s.HasCSYNC}
+	if len(s.Joint.DNSKEY) == 0 {
+		v = view{}
+	}
+	return &job{zone: z, decision: decision{view: v}, record: s, now: now, sign: true}
+}
+
+func inParallel(jobs []*job, do func(*job)) {
+	var wg sync.WaitGroup
+	for part := range slices.Chunk(jobs, len(jobs)/runtime.GOMAXPROCS(0)+1) {
+		wg.Go(func() {
+			for _, j := range part {
+				do(j)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// adopt gives each zone its stored state. When its nameservers in the Corefile
+// changed, that is the newest state under any nameservers in part the same: a
+// zone does not begin cold because we name one more nameserver.
+func adopt(zones []*zone, stored map[string]store.Zone) {
+	byName := make(map[string][]string)
+	for _, key := range slices.Sorted(maps.Keys(stored)) {
+		byName[stored[key].Name] = append(byName[stored[key].Name], key)
+	}
+	taken := make(map[string]bool)
+	for _, z := range zones {
+		taken[z.key] = true
+	}
+	for _, z := range zones {
+		best := ""
+		for _, key := range byName[z.Name] {
+			s := stored[key]
+			other := key != z.key && (taken[key] || !slices.ContainsFunc(s.Nameservers, z.own))
+			if !other && (best == "" || s.Saved.After(stored[best].Saved)) {
+				best = key
+			}
+		}
+		if best == "" {
+			continue
+		}
+		z.facts.state = z.takeOver(stored[best])
+		if best == z.key {
+			z.stored, z.known = stored[best], true
+		}
+	}
+}
+
+// takeOver returns s as the state of z. Hosts that have become ours are peers
+// no longer, but the data they signed may be cached.
+func (z *zone) takeOver(s store.Zone) store.Zone {
+	s.Nameservers = z.Nameservers
+	var peers []merge.Peer
+	for _, p := range s.Peers {
+		if !z.own(p.Host) {
+			peers = append(peers, p)
+			continue
+		}
+		for _, k := range p.Announcement.DNSKEY {
+			if mark(s.Own, k) < 0 && len(s.Own) < store.MaxOwnKeys {
+				s.Own = append(slices.Clone(s.Own), store.Own{Key: k, SignsData: true, Published: p.Collected})
+			}
+		}
+	}
+	s.Peers = peers
+	s.Imported = z.external(s.Imported)
+	return s
+}
+
+func comparePeers(a, b merge.Peer) int {
+	switch {
+	case a.Host < b.Host:
+		return -1
+	case a.Host > b.Host:
+		return 1
+	}
+	return 0
+}

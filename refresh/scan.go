@@ -1,0 +1,68 @@
+package refresh
+
+import (
+	"context"
+	"time"
+
+	"github.com/coredns-mske/mske/keys"
+)
+
+// scan is the watching of one stanza's key files.
+type scan struct {
+	watcher *keys.Watcher
+	zones   map[string][]*zone // those whose keys it has, by name
+	running bool
+}
+
+// wanted reports whether the keys of a zone are of interest.
+func (s *scan) wanted(zone string) bool { return len(s.zones[zone]) > 0 }
+
+// scanAtStart reads all keys.
+func (e *Engine) scanAtStart(s *scan) error {
+	changed, notes, err := s.watcher.Scan(time.Now(), s.wanted)
+	if err != nil {
+		return err
+	}
+	e.scanned(s, changed, notes)
+	return nil
+}
+
+// scan looks for changes of the key files.
+func (e *Engine) scan() {
+	for _, s := range e.scans {
+		if s.running {
+			continue
+		}
+		s.running = true
+		e.submit(&e.loop.scans, task{
+			run: func(context.Context) func() {
+				changed, notes, err := s.watcher.Scan(time.Now(), s.wanted)
+				return func() {
+					s.running = false
+					if err != nil {
+						e.config.Log.Errorf("Reading key files: %v", err)
+					}
+					e.scanned(s, changed, notes)
+				}
+			},
+			fail: func() { s.running = false },
+		})
+	}
+}
+
+// scanned takes over the new lists of keys.
+func (e *Engine) scanned(s *scan, changed map[string][]*keys.Key, notes []keys.Note) {
+	for _, n := range notes {
+		if n.Zone == "" {
+			e.config.Log.Warningf("%s", n.Text)
+		} else {
+			e.config.Log.Warningf("Zone %q: %s", n.Zone, n.Text)
+		}
+	}
+	for name, ks := range changed {
+		for _, z := range s.zones[name] {
+			z.facts.files = ks
+			e.loop.dirty[z] = true
+		}
+	}
+}

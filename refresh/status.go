@@ -1,0 +1,104 @@
+package refresh
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/coredns-mske/mske/fetch"
+)
+
+// maxProblems bounds the problems that a status lists: a fleet may have as
+// many as zones.
+const maxProblems = 20
+
+// The phases of a zone.
+const (
+	phaseSingle     = "single"     // it has no external nameservers
+	phaseCollecting = "collecting" // some announcement is missing
+	phaseJoint      = "joint"      // it is served with the keys of all
+)
+
+// Status is what an engine says of itself at one time. It is not changed.
+type Status struct {
+	Phases         map[string]int // how many zones are in each
+	Stale          int            // known announcements that could not be collected anew
+	Expires        time.Time      // the earliest end of a signature; zero without any
+	LastCollection time.Time      // when an announcement was last collected
+	Ready          bool           // nothing but other providers' part is missing
+	Problems       []string       // why not; at most maxProblems and the number of others
+}
+
+// Status returns the engine's status. It takes no lock.
+func (e *Engine) Status() Status { return *e.status.Load() }
+
+// refreshStatus publishes the status if something may have changed it, not
+// more often than zones are polled.
+func (e *Engine) refreshStatus() {
+	l := &e.loop
+	if !l.news {
+		l.statusAt = time.Time{}
+		return
+	}
+	if l.statusAt.After(l.now) {
+		return
+	}
+	if l.statusNext.After(l.now) {
+		l.statusAt = l.statusNext
+		return
+	}
+	l.news, l.statusAt, l.statusNext = false, time.Time{}, l.now.Add(e.pollEvery)
+	s := e.summarize()
+	e.status.Store(&s)
+}
+
+func (e *Engine) summarize() Status {
+	s := Status{Phases: make(map[string]int), LastCollection: e.loop.lastCollection}
+	if p := e.loop.storeProblem; p != "" {
+		s.Problems = append(s.Problems, p)
+	}
+	for _, z := range e.zones {
+		s.Phases[z.phase()]++
+		s.Problems = append(s.Problems, z.problems()...)
+		if z.apex != nil {
+			s.Expires = earliest(s.Expires, z.apex.Expires())
+		}
+		for host, c := range z.fetching {
+			i := peer(z.facts.state.Peers, host)
+			if i >= 0 && c.verdict != fetch.Indeterminate && c.verdict != fetch.Secure {
+				s.Stale++
+			}
+		}
+		for _, p := range z.facts.state.Peers {
+			s.LastCollection = latest(s.LastCollection, p.Collected)
+		}
+	}
+	for _, t := range e.subtrees {
+		if t.view != nil {
+			s.Expires = earliest(s.Expires, t.view.Expires())
+		}
+	}
+	s.Ready = len(s.Problems) == 0
+	slices.Sort(s.Problems)
+	if more := len(s.Problems) - maxProblems; more > 0 {
+		s.Problems = append(s.Problems[:maxProblems:maxProblems], fmt.Sprintf("and %d more", more))
+	}
+	return s
+}
+
+// phase returns the phase z is in.
+func (z *zone) phase() string {
+	s := z.facts.state
+	if len(z.external(slices.Concat(s.Target, s.NS))) == 0 && len(s.Peers) == 0 {
+		return phaseSingle
+	}
+	for _, h := range z.external(s.Target) {
+		if peer(s.Peers, h) < 0 {
+			return phaseCollecting
+		}
+	}
+	if z.shown.answer != full {
+		return phaseCollecting
+	}
+	return phaseJoint
+}

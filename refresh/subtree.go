@@ -1,0 +1,208 @@
+package refresh
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/serve"
+)
+
+// buildGap is the least time between two builds of the subtrees, so that a
+// fleet that changes costs one now and then.
+const buildGap = time.Second
+
+// subtree is what is announced under one of our nameservers.
+type subtree struct {
+	*Subtree
+	zone    *zone   // the one that encloses it
+	members []*zone // those announced in it
+	view    *serve.Subtree
+	dirty   bool
+	running bool
+	renewAt time.Time
+
+	probing bool
+	probeAt time.Time
+}
+
+// connect finds out which zones are announced where and whose keys are read
+// by which watcher.
+func (e *Engine) connect() {
+	byConfig := make(map[*Zone]*zone)
+	byWatcher := make(map[*keys.Watcher]*scan)
+	byNS := make(map[string][]*zone)
+	for _, z := range e.zones {
+		z.log = e.config.Log
+		byConfig[z.Zone] = z
+		s := byWatcher[z.Keys]
+		if s == nil {
+			s = &scan{watcher: z.Keys, zones: make(map[string][]*zone)}
+			byWatcher[z.Keys] = s
+			e.scans = append(e.scans, s)
+		}
+		s.zones[z.Name] = append(s.zones[z.Name], z)
+		for _, ns := range z.Nameservers {
+			if z.incapable(ns) == nil {
+				byNS[ns] = append(byNS[ns], z)
+			}
+		}
+	}
+	for _, cfg := range e.config.Subtrees {
+		t := &subtree{Subtree: cfg, zone: byConfig[cfg.Zone], members: byNS[cfg.NS]}
+		e.subtrees = append(e.subtrees, t)
+		t.zone.encloses = append(t.zone.encloses, t)
+		for _, z := range t.members {
+			z.announcedIn = append(z.announcedIn, t)
+		}
+	}
+}
+
+// announceable says, at the start, under which of our nameservers z cannot be
+// announced (rule P2).
+func (e *Engine) announceable(z *zone) {
+	var left []string
+	for _, ns := range z.Nameservers {
+		if err := z.incapable(ns); err != nil {
+			left = append(left, err.Error())
+		}
+	}
+	z.silent = len(left) == len(z.Nameservers)
+	if len(left) > 0 && !z.Whole {
+		z.say("left out", levelInfo, "", "not announced everywhere: %s", strings.Join(left, "; "))
+	}
+}
+
+// announce lets the subtrees that announce z be built anew.
+func (e *Engine) announce(z *zone) {
+	for _, t := range z.announcedIn {
+		t.dirty = true
+	}
+}
+
+// enclosed lets the subtrees that z encloses be built anew: they are signed
+// with its keys, and a delegated one holds its apex.
+func (e *Engine) enclosed(z *zone) {
+	for _, t := range z.encloses {
+		t.dirty = true
+	}
+}
+
+// ready reports whether t can be signed with what is known of its zone.
+func (t *subtree) ready() bool {
+	z := t.zone
+	return z.Whole || z.facts.looked || len(z.facts.state.Signers) > 0
+}
+
+// buildDue returns when subtrees are to be built or probed next.
+func (e *Engine) buildDue() time.Time {
+	var next time.Time
+	for _, t := range e.subtrees {
+		if t.dirty && !t.running && t.ready() {
+			next = earliest(next, latest(e.loop.buildAt, e.loop.now))
+		}
+		if !t.running {
+			next = earliest(next, t.renewAt)
+		}
+		if !t.probing {
+			next = earliest(next, t.probeAt)
+		}
+	}
+	return next
+}
+
+// build has every subtree that changed, or whose signatures are due, built,
+// and every one that is due probed.
+func (e *Engine) build() {
+	now := e.loop.now
+	for _, t := range e.subtrees {
+		t.dirty = t.dirty || due(t.renewAt, now)
+		if due(t.probeAt, now) && !t.probing {
+			e.probe(t)
+		}
+	}
+	if e.loop.buildAt.After(now) {
+		return
+	}
+	for _, t := range e.subtrees {
+		if !t.dirty || t.running || !t.ready() {
+			continue
+		}
+		e.loop.buildAt = now.Add(buildGap)
+		make := e.builder(t)
+		e.submit(&e.loop.builds, task{
+			zone: t.zone,
+			run: func(context.Context) func() {
+				s, err := make()
+				return func() { e.built(t, s, err) }
+			},
+			fail: func() { t.running = false },
+		})
+	}
+}
+
+// buildAtStart builds the subtrees that nobody has to be asked for.
+func (e *Engine) buildAtStart() {
+	for _, t := range e.subtrees {
+		t.probeAt = e.loop.now.Add(probeDelay)
+		if t.dirty && t.ready() {
+			s, err := e.builder(t)()
+			e.built(t, s, err)
+		}
+	}
+}
+
+// builder returns a function that builds t as it is to be now. It may be
+// called outside the loop.
+func (e *Engine) builder(t *subtree) func() (*serve.Subtree, error) {
+	z, now := t.zone, e.loop.now
+	t.dirty, t.running, t.renewAt = false, true, time.Time{}
+	c := serve.SubtreeConfig{NS: t.NS, Zone: z.Name, Delegated: z.Name == announce.SignalingDomain(t.NS), TTL: seconds(z.TTL)}
+	var apex *serve.Apex
+	if c.Delegated {
+		apex = z.apex
+		c.Serial = nextSerial(z.facts.state.Serial, now)
+		z.facts.state.Serial = c.Serial
+		e.later(z)
+	}
+	var announced []serve.Announced
+	for _, m := range t.members {
+		if m.announced {
+			announced = append(announced, serve.Announced{Zone: m.Name, Announcement: m.announcement, TTL: seconds(m.TTL)})
+		}
+	}
+	signers, old := z.shown.signers, t.view
+	p := serve.Params{TTL: seconds(z.TTL), Now: now, Jitter: rand.Float64}
+	return func() (*serve.Subtree, error) { return serve.BuildSubtree(c, announced, signers, apex, p, old) }
+}
+
+// nextSerial returns the serial that follows one: the time, so that it grows
+// even if the store was lost, or at least one more.
+func nextSerial(serial uint32, now time.Time) uint32 {
+	next := uint32(now.Unix())
+	if int32(next-serial) <= 0 { // RFC 1982
+		return serial + 1
+	}
+	return next
+}
+
+// built publishes s.
+func (e *Engine) built(t *subtree, s *serve.Subtree, err error) {
+	t.running = false
+	topic := "subtree " + t.NS
+	e.loop.news = true
+	if err != nil {
+		t.zone.say(topic, levelProblem, "", "our announcements below %s cannot be signed: %v", announce.SignalingDomain(t.NS), err)
+		t.renewAt = e.loop.now.Add(signRetry)
+		return
+	}
+	t.zone.settle(topic)
+	t.view = s
+	e.config.Publisher.PublishSubtree(t.Subtree, s)
+	if at := s.Renew(); !at.IsZero() {
+		t.renewAt = latest(at, e.loop.now.Add(signRetry))
+	}
+}

@@ -1,0 +1,140 @@
+package refresh
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/coredns-mske/mske/chain"
+	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/serve"
+	"github.com/coredns-mske/mske/store"
+)
+
+// zone is what the loop knows of a zone. Nothing else touches it.
+type zone struct {
+	*Zone
+	key   string    // in the store
+	due   time.Time // when the loop looks at it next
+	index int       // in the heap
+
+	facts  facts
+	stored store.Zone // as last written
+	known  bool       // whether the store has it
+
+	shown        view               // what is published
+	apex         *serve.Apex        // made from shown
+	announcement merge.Announcement // what the subtrees announce
+	announced    bool
+
+	// The look at the plugins behind ours (look.go).
+	asking      bool
+	serial      uint32
+	pollAt      time.Time // next question for the serial
+	readAt      time.Time // next look at everything
+	lookFails   int
+	decideAt    time.Time              // when time alone changes something
+	signAt      time.Time              // when a signature is due
+	fetching    map[string]*collection // by host
+	notes       map[string]note        // by topic
+	local       merge.Local            // our part of what is served
+	silent      bool                   // it cannot be announced anywhere
+	announcedIn []*subtree
+	encloses    []*subtree
+	log         Logger
+	panics      int
+}
+
+// facts are what the decisions about a zone depend on, beside the time.
+type facts struct {
+	state   store.Zone  // what is known, ahead of what is stored
+	files   []*keys.Key // ours, as the watcher sees them
+	looked  bool        // whether the zone was seen since the start
+	unknown bool        // it is signed with keys that are not known (rule K2)
+}
+
+func newZone(cfg *Zone) *zone {
+	z := &zone{Zone: cfg, key: store.Key(cfg.Name, cfg.Nameservers), fetching: make(map[string]*collection), notes: make(map[string]note)}
+	z.facts.state = store.Zone{Name: cfg.Name, Nameservers: cfg.Nameservers}
+	return z
+}
+
+// own reports whether host is a nameserver of ours.
+func (z *Zone) own(host string) bool { return slices.Contains(z.Nameservers, host) }
+
+// broken reports whether z is left alone after internal errors.
+func (z *zone) broken() bool { return z != nil && z.panics >= maxPanics }
+
+// named returns z for a message that may be about no zone at all.
+func (z *zone) named() string {
+	if z == nil {
+		return ""
+	}
+	return fmt.Sprintf(" in zone %q", z.Name)
+}
+
+// tick does what is due for z and sets when it is due again.
+func (e *Engine) tick(z *zone) {
+	now := e.loop.now
+	e.look(z)
+	e.collect(z)
+	if due(z.decideAt, now) || due(z.signAt, now) {
+		e.loop.dirty[z] = true
+	}
+	next := []time.Time{z.decideAt, z.signAt}
+	if !z.asking && !z.Whole {
+		next = append(next, z.pollAt, z.readAt)
+	}
+	for _, c := range z.fetching {
+		if !c.running {
+			next = append(next, c.next)
+		}
+	}
+	for _, at := range next {
+		if !at.IsZero() && at.After(now) {
+			z.due = earliest(z.due, at)
+		}
+	}
+}
+
+func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
+
+// earliest returns the earliest of times of which a zero one is none.
+func earliest(times ...time.Time) time.Time {
+	var first time.Time
+	for _, t := range times {
+		if first.IsZero() || !t.IsZero() && t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}
+
+// jitter returns d less up to a tenth, so that what began together does not
+// stay together.
+func jitter(d time.Duration) time.Duration {
+	return d - time.Duration(rand.Float64()*float64(d)/10)
+}
+
+// after returns the entry of a table of waits for the nth failure in a row.
+func after(table []time.Duration, fails int) time.Duration {
+	return table[min(max(fails, 1), len(table))-1]
+}
+
+// chainOptions returns what a look at z has to know.
+func (z *zone) chainOptions(now time.Time) chain.Options {
+	known := make(map[merge.Key]bool)
+	for _, k := range z.facts.state.Joint.DNSKEY {
+		known[k] = true
+	}
+	for _, k := range z.facts.files {
+		known[k.ID()] = true
+	}
+	for _, o := range z.facts.state.Own {
+		known[o.Key] = true
+	}
+	return chain.Options{CNSType: z.CNSType, Known: slices.Collect(maps.Keys(known)), Now: now}
+}
