@@ -1,0 +1,56 @@
+package mske
+
+import (
+	"context"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/serve"
+)
+
+// corrector writes what the next plugin answers, after its records that say
+// which types there are at the apex have been put right (rule S2).
+type corrector struct {
+	dns.ResponseWriter
+	ctx     context.Context
+	handler *MSKE
+	zone    *zone
+	view    *serve.Apex
+	request *dns.Msg
+}
+
+// WriteMsg implements the dns.ResponseWriter interface. If what is wrong cannot
+// be put right now, the client gets SERVFAIL: a wrong proof of ours, cached
+// and put to use (RFC 8198), denies the joint sets.
+func (c *corrector) WriteMsg(reply *dns.Msg) error {
+	corrected, err := c.handler.correct(reply, c.zone, c.view)
+	switch {
+	case err != nil:
+		log.Debugf("Correcting an answer of zone %s: %v", c.zone.name, err)
+		count(c.ctx, kindFailing, c.request.Question[0].Qtype)
+		corrected = new(dns.Msg).SetRcode(c.request, dns.RcodeServerFailure)
+	case corrected != reply:
+		count(c.ctx, kindCorrected, c.request.Question[0].Qtype)
+	}
+	return c.ResponseWriter.WriteMsg(corrected)
+}
+
+// Write implements the dns.ResponseWriter interface. Octets have to be read
+// again to be put right; what cannot be read is none of ours.
+func (c *corrector) Write(wire []byte) (int, error) {
+	reply := new(dns.Msg)
+	if err := reply.Unpack(wire); err != nil {
+		return c.ResponseWriter.Write(wire)
+	}
+	if err := c.WriteMsg(reply); err != nil {
+		return 0, err
+	}
+	return len(wire), nil
+}
+
+// correct returns reply as it is if it says nothing wrong about the apex of z,
+// or else a corrected copy.
+func (m *MSKE) correct(reply *dns.Msg, z *zone, view *serve.Apex) (*dns.Msg, error) {
+	return serve.Correct(reply, view, z.stanza.cnsType, m.instance.online, time.Now())
+}

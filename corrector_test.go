@@ -1,0 +1,106 @@
+package mske
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/dnstest"
+	"github.com/coredns/coredns/plugin/test"
+
+	"github.com/miekg/dns"
+)
+
+// misstating is a next plugin whose NSEC of the apex lacks the key sets. It
+// writes messages, or octets, or what is no message.
+func misstating(form string) plugin.Handler {
+	return nextFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+		m := new(dns.Msg).SetReply(r)
+		m.Ns = []dns.RR{
+			test.SOA("example.org. 300 IN SOA ns1.example.net. hostmaster.example.org. 1 7200 3600 1209600 300"),
+			test.NSEC(`example.org. 300 IN NSEC \000.example.org. NS SOA RRSIG NSEC`),
+		}
+		switch form {
+		case "message":
+			return dns.RcodeSuccess, w.WriteMsg(m)
+		case "octets":
+			wire, err := m.Pack()
+			if err != nil {
+				return dns.RcodeServerFailure, err
+			}
+			_, err = w.Write(wire)
+			return dns.RcodeSuccess, err
+		default:
+			_, err := w.Write([]byte(form))
+			return dns.RcodeSuccess, err
+		}
+	})
+}
+
+// inProcess returns a running handler for example.org with another next plugin.
+func inProcess(t *testing.T, next plugin.Handler) *MSKE {
+	t.Helper()
+	p := newProvider(t)
+	s := start(t, p.corefile(""))
+	s.until("an answer", question("example.org.", dns.TypeDNSKEY, true), answered)
+	m := *runningHandler(t)
+	m.Next = next
+	return &m
+}
+
+func TestCorrectsWhateverFormTheAnswerHas(t *testing.T) {
+	for _, form := range []string{"message", "octets"} {
+		m := inProcess(t, misstating(form))
+		rec := dnstest.NewRecorder(&test.ResponseWriter{})
+		if _, err := m.ServeDNS(t.Context(), rec, question("example.org.", dns.TypeTXT, true)); err != nil {
+			t.Fatal(err)
+		}
+		nsec := records(rec.Msg.Ns, dns.TypeNSEC)
+		if len(nsec) != 1 || len(nsec[0].(*dns.NSEC).TypeBitMap) != 7 {
+			t.Errorf("%s: expected DNSKEY, CDS and CDNSKEY in the bitmap, got %v", form, nsec)
+		}
+
+		rec = dnstest.NewRecorder(&test.ResponseWriter{})
+		if _, err := m.ServeDNS(t.Context(), rec, question("example.org.", dns.TypeTXT, false)); err != nil {
+			t.Fatal(err)
+		}
+		if form == "message" && len(records(rec.Msg.Ns, dns.TypeNSEC)[0].(*dns.NSEC).TypeBitMap) != 4 {
+			t.Errorf("Expected an answer without DO to stay as it is, got %v", rec.Msg)
+		}
+	}
+}
+
+// octets is a client that keeps what is written to it as octets.
+type octets struct {
+	test.ResponseWriter
+	got []byte
+}
+
+func (w *octets) Write(b []byte) (int, error) {
+	w.got = b
+	return len(b), nil
+}
+
+func TestPassesOnWhatIsNoMessage(t *testing.T) {
+	m := inProcess(t, misstating("not a message"))
+	w := new(octets)
+	if _, err := m.ServeDNS(t.Context(), w, question("example.org.", dns.TypeTXT, true)); err != nil || string(w.got) != "not a message" {
+		t.Errorf("Expected the octets as they are, got %q, %v", w.got, err)
+	}
+}
+
+// broken is a client that is gone.
+type broken struct{ test.ResponseWriter }
+
+var errGone = errors.New("the client is gone")
+
+func (*broken) WriteMsg(*dns.Msg) error { return errGone }
+
+func TestReportsThatAnAnswerWasNotWritten(t *testing.T) {
+	m := inProcess(t, misstating("message"))
+	rcode, err := m.ServeDNS(t.Context(), new(broken), question("example.org.", dns.TypeDNSKEY, true))
+	if !errors.Is(err, errGone) || !plugin.ClientWrite(rcode) {
+		t.Errorf("Expected the writer's error and no second answer, got %d, %v", rcode, err)
+	}
+}

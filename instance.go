@@ -1,0 +1,379 @@
+package mske
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/plugin"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/refresh"
+	"github.com/coredns-mske/mske/serve"
+)
+
+// instance is what the stanzas of one Corefile have in common, in whichever
+// server block they stand: the names at which one block's zones are announced
+// may be another block's. There is one for each caddy instance, so that a
+// Corefile that is rejected leaves nothing behind.
+type instance struct {
+	handlers []*MSKE
+	zones    map[string][]*zone // by name; several are several providers
+	domains  map[string]string  // our nameservers, by their signaling domains
+	state    string             // path of the state file, as a stanza says it
+	stateAt  string             // which stanza that is
+
+	link     sync.Once
+	subtrees []*subtree
+	orphans  []string // signaling domains that no zone of ours encloses
+	online   *serve.Online
+
+	engine    atomic.Pointer[refresh.Engine]
+	successor atomic.Pointer[instance] // what a reload is to replace this one by
+}
+
+// zone is one that we are a provider of. Two server blocks that hold the same
+// zone for the same nameservers, as with the view plugin, share one.
+type zone struct {
+	name   string
+	stanza *stanza // the first that names it
+	block  *MSKE   // the block of that stanza: what is behind it is asked
+	whole  bool    // we are the whole authority (rule P3)
+
+	view atomic.Pointer[serve.Apex]
+}
+
+// subtree is the part of a zone of ours below the signaling domain of one of
+// our nameservers.
+type subtree struct {
+	domain string
+	ns     string
+	zone   *zone
+
+	view atomic.Pointer[serve.Subtree]
+}
+
+type instanceKey struct{}
+
+// restarting is the instance that is being replaced by a reload, nil at other
+// times. caddy reloads one instance at a time.
+var restarting atomic.Pointer[instance]
+
+// instanceOf returns the instance that c belongs to.
+func instanceOf(c *caddy.Controller) *instance {
+	if inst, ok := c.Get(instanceKey{}).(*instance); ok {
+		return inst
+	}
+	inst := &instance{zones: make(map[string][]*zone), domains: make(map[string]string)}
+	c.Set(instanceKey{}, inst)
+	if old := restarting.Load(); old != nil {
+		old.successor.Store(inst)
+	}
+	c.OnStartup(inst.start)
+	c.OnRestart(inst.prepareRestart)
+	c.OnRestartFailed(inst.resume)
+	c.OnShutdown(inst.shutdown)
+	return inst
+}
+
+// add takes over a stanza of m's server block. It returns an error if the
+// stanza does not go together with those that came before (rules P4 and T2).
+func (inst *instance) add(m *MSKE, s *stanza) error {
+	if err := inst.setState(s); err != nil {
+		return err
+	}
+	if !slices.Contains(inst.handlers, m) {
+		inst.handlers = append(inst.handlers, m)
+	}
+	differences := make(map[*stanza]string)
+	for _, name := range s.zones {
+		if z := m.zones[name]; z != nil {
+			return fmt.Errorf("zone %s is already in the stanza at %s of this server block", name, z.stanza.where)
+		}
+		z := inst.sharing(name, s)
+		if z == nil {
+			z = &zone{name: name, stanza: s, block: m}
+			inst.zones[name] = append(inst.zones[name], z)
+		} else if option := z.stanza.difference(s, differences); option != "" {
+			return fmt.Errorf("zone %s shares a nameserver with the stanza at %s, but %s differs: make the two stanzas alike, or their nameservers distinct", name, z.stanza.where, option)
+		}
+		m.zones[name] = z
+	}
+	return inst.checkSignaling(s)
+}
+
+// setState takes the state file from the first stanza that names one: the
+// process has one store.
+func (inst *instance) setState(s *stanza) error {
+	switch {
+	case s.state == "" || s.state == inst.state:
+		return nil
+	case inst.state != "":
+		return fmt.Errorf("state is %q here and %q at %s: all stanzas of a Corefile share one file", s.state, inst.state, inst.stateAt)
+	}
+	inst.state, inst.stateAt = s.state, s.where
+	return nil
+}
+
+// sharing returns the zone of that name which has a nameserver in common with
+// s. Without one, s is another provider of the zone than those known.
+func (inst *instance) sharing(name string, s *stanza) *zone {
+	for _, z := range inst.zones[name] {
+		for _, ns := range z.stanza.nameservers {
+			if slices.Contains(s.nameservers, ns) {
+				return z
+			}
+		}
+	}
+	return nil
+}
+
+// checkSignaling adds the nameservers of s to ours. It returns an error if a
+// zone lies below the signaling domain of one: mske itself denies that there
+// is such a zone (rule P4).
+func (inst *instance) checkSignaling(s *stanza) error {
+	check := s.zones
+	for _, ns := range s.nameservers {
+		if domain := announce.SignalingDomain(ns); inst.domains[domain] == "" {
+			inst.domains[domain] = ns
+			check = slices.Collect(maps.Keys(inst.zones)) // the earlier ones as well
+		}
+	}
+	for _, name := range check {
+		for off, end := dns.NextLabel(name, 0); !end; off, end = dns.NextLabel(name, off) {
+			if domain := name[off:]; inst.domains[domain] != "" {
+				return fmt.Errorf("zone %s (at %s) lies below %s, where mske announces keys: name the zone %s instead", name, inst.zones[name][0].stanza.where, domain, domain)
+			}
+		}
+	}
+	return nil
+}
+
+// connect finds the zone that encloses the signaling domain of each of our
+// nameservers, and with that the names that each handler answers. It waits for
+// the whole Corefile to be read, so it is not part of parsing.
+func (inst *instance) connect() {
+	inst.link.Do(func() {
+		inst.online = serve.NewOnline(onlineCache, onlinePerSecond)
+		for _, domain := range slices.Sorted(maps.Keys(inst.domains)) {
+			enclosing := inst.enclosing(domain)
+			if len(enclosing) == 0 {
+				inst.orphans = append(inst.orphans, domain)
+			}
+			for _, z := range enclosing {
+				z.whole = z.whole || z.name == domain
+				inst.subtrees = append(inst.subtrees, &subtree{domain: domain, ns: inst.domains[domain], zone: z})
+			}
+		}
+		for _, m := range inst.handlers {
+			m.connect(inst.subtrees)
+		}
+	})
+}
+
+// enclosing returns the zones with the longest name that domain is at or below.
+// Each of them is one that another provider of ours holds.
+func (inst *instance) enclosing(domain string) []*zone {
+	for off, end := 0, false; !end; off, end = dns.NextLabel(domain, off) {
+		if zs := inst.zones[domain[off:]]; len(zs) > 0 {
+			return zs
+		}
+	}
+	return inst.zones["."]
+}
+
+// all returns every zone, in the order of their names.
+func (inst *instance) all() []*zone {
+	var all []*zone
+	for _, name := range slices.Sorted(maps.Keys(inst.zones)) {
+		all = append(all, inst.zones[name]...)
+	}
+	return all
+}
+
+// start begins the work in the background. It is called once the whole
+// Corefile has been read, and again when a reload failed.
+func (inst *instance) start() error {
+	inst.connect()
+	config, err := inst.background()
+	if err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	inst.warn()
+	e := refresh.New(config)
+	inst.engine.Store(e) // before Start: what it took over before it failed counts in resume
+	if err := e.Start(); err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	running.add(inst)
+	return nil
+}
+
+// stop ends the work in the background. The handlers go on answering from what
+// was published last: on SIGTERM the servers outlive this call.
+func (inst *instance) stop() {
+	if e := inst.engine.Load(); e != nil {
+		e.Stop()
+	}
+	running.remove(inst)
+}
+
+// prepareRestart notes that the instance set up next is to replace this one.
+func (inst *instance) prepareRestart() error {
+	inst.successor.Store(nil)
+	restarting.Store(inst)
+	return nil
+}
+
+// resume goes on after a reload that failed. If the new instance had come as
+// far as starting its work, nobody but we can stop it, and it has taken our
+// state file over.
+func (inst *instance) resume() error {
+	restarting.CompareAndSwap(inst, nil)
+	failed := inst.successor.Swap(nil)
+	if failed == nil || failed.engine.Load() == nil {
+		return nil
+	}
+	failed.stop()
+	inst.stop()
+	return inst.start()
+}
+
+// shutdown is for good, or because a new instance has taken over. An error
+// would keep other plugins from shutting down.
+func (inst *instance) shutdown() error {
+	restarting.CompareAndSwap(inst, nil)
+	inst.stop()
+	return nil
+}
+
+// warn says what of the configuration keeps something from working.
+func (inst *instance) warn() {
+	for _, domain := range inst.orphans {
+		log.Warningf("No zone of an mske stanza encloses %q, so the server of that name has to announce our keys there: `mske announce` prints the records", domain)
+	}
+	for _, m := range inst.handlers {
+		if m.config.Handler("transfer") != nil {
+			log.Warningf("Plugin transfer hands out the zones of the server block %s without the joint key sets: let secondaries of these zones run mske too", strings.Join(m.names(), " "))
+		}
+	}
+}
+
+// background returns the configuration of the engine, made anew for each
+// start: it holds the state of watched directories and the chain cache.
+func (inst *instance) background() (refresh.Config, error) {
+	config := refresh.Config{Store: inst.statePath(), Observer: observer{}, Log: log}
+	made := newParts()
+	to := &publisher{zones: make(map[*refresh.Zone]*zone), subtrees: make(map[*refresh.Subtree]*subtree)}
+	byZone := make(map[*zone]*refresh.Zone)
+	for _, z := range inst.all() {
+		fetcher, err := made.fetcher(z.stanza)
+		if err != nil {
+			return refresh.Config{}, err
+		}
+		r := &refresh.Zone{
+			Name:        z.name,
+			Nameservers: z.stanza.nameservers,
+			Whole:       z.whole,
+			Keys:        made.watcher(z.stanza),
+			Ask:         z.block.ask,
+			Fetcher:     fetcher,
+			CNS:         z.stanza.cns,
+			CNSType:     z.stanza.cnsType,
+			RefreshMin:  z.stanza.refreshMin,
+			RefreshMax:  z.stanza.refreshMax,
+			TTL:         z.stanza.ttl,
+			MaxZoneTTL:  z.stanza.maxZoneTTL,
+			Lax:         z.stanza.lax,
+		}
+		config.Zones = append(config.Zones, r)
+		to.zones[r], byZone[z] = z, r
+	}
+	for _, s := range inst.subtrees {
+		r := &refresh.Subtree{NS: s.ns, Zone: byZone[s.zone]}
+		config.Subtrees = append(config.Subtrees, r)
+		to.subtrees[r] = s
+	}
+	config.Publisher = to
+	return config, nil
+}
+
+// statePath returns the path of the state file: that of the stanza that says
+// it, or the default below the root of the first server block.
+func (inst *instance) statePath() string {
+	if inst.state != "" {
+		return inst.state
+	}
+	path := defaultState
+	if root := inst.handlers[0].config.Root; root != "" {
+		path = filepath.Join(root, path)
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// parts are what several zones share while one engine runs.
+type parts struct {
+	watchers map[*stanza]*keys.Watcher
+	fetchers map[string]*fetch.Fetcher
+}
+
+func newParts() *parts {
+	return &parts{watchers: make(map[*stanza]*keys.Watcher), fetchers: make(map[string]*fetch.Fetcher)}
+}
+
+// watcher returns the watcher of the key files of s.
+func (p *parts) watcher(s *stanza) *keys.Watcher {
+	w, ok := p.watchers[s]
+	if !ok {
+		w = keys.NewWatcher(keys.Source{Files: s.files, Dirs: s.directories})
+		p.watchers[s] = w
+	}
+	return w
+}
+
+// fetcher returns the fetcher of s. Stanzas that fetch in the same way share
+// one, and with it the cache of chains of trust.
+func (p *parts) fetcher(s *stanza) (*fetch.Fetcher, error) {
+	id := fmt.Sprintf("%q %q %d", s.resolvers, s.anchorFiles, s.port)
+	if f, ok := p.fetchers[id]; ok {
+		return f, nil
+	}
+	client, err := fetch.NewClient(s.resolvers, fetch.ClientOptions{})
+	if err != nil {
+		return nil, err
+	}
+	f := fetch.New(client, s.anchors, fetch.Options{Port: s.port})
+	p.fetchers[id] = f
+	return f, nil
+}
+
+var (
+	_ refresh.Publisher = (*publisher)(nil)
+	_ refresh.Prober    = (*fetch.Fetcher)(nil) // without it rule P4's second probe is left out
+)
+
+// publisher hands views from the background to the handlers.
+type publisher struct {
+	zones    map[*refresh.Zone]*zone
+	subtrees map[*refresh.Subtree]*subtree
+}
+
+// PublishApex implements the refresh.Publisher interface.
+func (p *publisher) PublishApex(z *refresh.Zone, a *serve.Apex) { p.zones[z].view.Store(a) }
+
+// PublishSubtree implements the refresh.Publisher interface.
+func (p *publisher) PublishSubtree(t *refresh.Subtree, s *serve.Subtree) {
+	p.subtrees[t].view.Store(s)
+}

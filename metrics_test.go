@@ -1,0 +1,100 @@
+package mske
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/coredns-mske/mske/fetch"
+)
+
+// metricLabels are the metrics of this plugin and their labels. Dashboards are
+// built on them: they are not changed.
+var metricLabels = map[string][]string{
+	"coredns_mske_responses_total":                    {"kind", "qtype", "server", "view"},
+	"coredns_mske_fetches_total":                      {"status"},
+	"coredns_mske_fetch_duration_seconds":             nil,
+	"coredns_mske_zones":                              {"phase"},
+	"coredns_mske_announcements_stale":                nil,
+	"coredns_mske_signature_expiry_timestamp_seconds": nil,
+	"coredns_mske_last_collection_timestamp_seconds":  nil,
+}
+
+// gather returns our metrics, each with a value.
+func gather(t *testing.T) []*dto.MetricFamily {
+	t.Helper()
+	count(t.Context(), kindApex, dns.TypeDNSKEY)
+	observer{}.Fetched(fetch.Secure, time.Second)
+	all, err := prometheus.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(f *dto.MetricFamily) bool { return !strings.HasPrefix(f.GetName(), "coredns_mske_") })
+}
+
+func TestMetricsHaveTheNamesThatAreDocumented(t *testing.T) {
+	families := gather(t)
+	seen := make(map[string]bool)
+	for _, f := range families {
+		name := f.GetName()
+		seen[name] = true
+		want, ok := metricLabels[name]
+		if !ok {
+			t.Errorf("Metric %s is not in the list", name)
+			continue
+		}
+		var labels []string
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, l.GetName())
+		}
+		if !slices.Equal(labels, want) {
+			t.Errorf("%s: expected the labels %q, got %q", name, want, labels)
+		}
+	}
+	for name := range metricLabels {
+		if !seen[name] {
+			t.Errorf("Metric %s is not there", name)
+		}
+	}
+}
+
+func TestMetricsFollowPrometheusConventions(t *testing.T) {
+	problems, err := promlint.NewWithMetricFamilies(gather(t)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestTypeLabelIsBounded(t *testing.T) {
+	values := make(map[string]bool)
+	for qtype := range 1 << 16 {
+		values[typeLabel(uint16(qtype))] = true
+	}
+	if len(values) != len(labelled)+1 || !values["other"] {
+		t.Errorf("Expected %d values, got %d", len(labelled)+1, len(values))
+	}
+}
+
+func TestTimestamp(t *testing.T) {
+	for _, tt := range []struct {
+		t    time.Time
+		want float64
+	}{
+		{time.Time{}, 0},
+		{time.Unix(1700000000, 500e6), 1700000000.5},
+	} {
+		if got := timestamp(tt.t); fmt.Sprint(got) != fmt.Sprint(tt.want) {
+			t.Errorf("Expected %v, got %v", tt.want, got)
+		}
+	}
+}

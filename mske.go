@@ -1,0 +1,275 @@
+// Package mske is a CoreDNS plugin for zones that several DNS providers sign,
+// each with its own keys (RFC 8901, model 2). It announces our keys below our
+// nameservers' names, collects and validates what the other providers
+// announce (draft-thomassen-dnsop-mske), and answers the zones' apex DNSKEY,
+// CDS and CDNSKEY with the joint sets, so that the zone validates whichever
+// provider a resolver asks.
+//
+// Queries are answered from immutable views that the package refresh makes in
+// the background. Nothing here waits for the network or the disk.
+//
+// # Limitations
+//
+// A zone transfer hands out the zone without the joint sets: every server of
+// a provider has to run mske. Compact denial (RFC 9824) below `_signal` needs a
+// zone that is signed at query time, as by the dnssec plugin; zones with a
+// static NSEC or NSEC3 chain need `_signal` names that are zones of their own.
+package mske
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/cache"
+	clog "github.com/coredns/coredns/plugin/pkg/log"
+	"github.com/coredns/coredns/plugin/ready"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/chain"
+	"github.com/coredns-mske/mske/serve"
+)
+
+var log = clog.NewWithPlugin(pluginName)
+
+const (
+	// onlineCache is how many signatures made at query time are kept (S3). A
+	// random-name flood fills it; each entry is a few hundred octets.
+	onlineCache = 10000
+
+	// onlinePerSecond is the budget of signatures made at query time (S3): at
+	// some 30 µs for ECDSA P-256 a third of one core.
+	onlinePerSecond = 10000
+)
+
+// MSKE is the handler of one server block. It answers the apex key sets of the
+// block's zones and the names below the signaling domains of our nameservers
+// that lie in one of them.
+type MSKE struct {
+	Next plugin.Handler
+
+	config     *dnsserver.Config
+	instance   *instance
+	blockZones []string // what the server block is for
+
+	zones map[string]*zone // by name
+
+	// Set when the whole Corefile has been read, before the first query.
+	sites map[string]site // by name
+	ask   chain.Asker     // asks the next plugin
+}
+
+var (
+	_ plugin.Handler     = (*MSKE)(nil)
+	_ ready.Readiness    = (*MSKE)(nil)
+	_ cache.ZoneBypasser = (*MSKE)(nil)
+)
+
+// site is what there is at a name: a zone's apex, a signaling domain, or one
+// name that is both.
+type site struct {
+	zone    *zone
+	subtree *subtree
+}
+
+func newHandler(config *dnsserver.Config, inst *instance, blockZones []string) *MSKE {
+	return &MSKE{config: config, instance: inst, blockZones: blockZones, zones: make(map[string]*zone)}
+}
+
+// connect fills in what depends on the whole Corefile.
+func (m *MSKE) connect(subtrees []*subtree) {
+	m.ask = m.asker()
+	m.sites = make(map[string]site)
+	for name, z := range m.zones {
+		m.sites[name] = site{zone: z}
+	}
+	for _, s := range subtrees {
+		if m.zones[s.zone.name] == s.zone {
+			m.sites[s.domain] = site{zone: s.zone, subtree: s}
+		}
+	}
+}
+
+// names returns the names that m answers for, zones and signaling domains.
+func (m *MSKE) names() []string { return slices.Sorted(maps.Keys(m.sites)) }
+
+// Name implements the plugin.Handler interface.
+func (m *MSKE) Name() string { return pluginName }
+
+// ServeDNS implements the plugin.Handler interface.
+func (m *MSKE) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if r.Opcode != dns.OpcodeQuery || len(r.Question) != 1 || r.Question[0].Qclass != dns.ClassINET {
+		return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
+	}
+	q := r.Question[0]
+	s, apex := m.match(q.Name)
+	switch {
+	case s.subtree != nil:
+		return m.serveSubtree(ctx, s, w, r)
+	case s.zone == nil:
+		return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
+	case apex && isKeySet(q.Qtype):
+		return m.serveApex(ctx, s.zone, w, r)
+	}
+	return m.serveCorrected(ctx, s.zone, w, r)
+}
+
+// match returns what is at name or at the nearest name above it, and whether it
+// is at name itself. Its cost does not depend on the number of zones.
+func (m *MSKE) match(name string) (s site, exact bool) {
+	name = strings.ToLower(name)
+	for off, end := 0, false; !end; off, end = dns.NextLabel(name, off) {
+		if s, ok := m.sites[name[off:]]; ok {
+			return s, off == 0
+		}
+	}
+	s, ok := m.sites["."]
+	return s, ok && name == "."
+}
+
+// isKeySet reports whether mske answers that type at the apex (rule S1).
+func isKeySet(qtype uint16) bool {
+	return qtype == dns.TypeDNSKEY || qtype == dns.TypeCDS || qtype == dns.TypeCDNSKEY
+}
+
+// serveApex answers one of the three key sets.
+func (m *MSKE) serveApex(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	view := z.view.Load()
+	if view == nil {
+		view = new(serve.Apex) // fails everything
+	}
+	reply, answer := view.Reply(r)
+	switch answer {
+	case serve.Served:
+		return m.write(ctx, kindApex, w, r, reply)
+	case serve.Withheld:
+		reply, err := m.noData(ctx, z, view, r)
+		if err != nil {
+			return m.fail(ctx, r, err)
+		}
+		return m.write(ctx, kindApex, w, r, reply)
+	}
+	return m.fail(ctx, r, fmt.Errorf("zone %s: %w", z.name, errNotReady))
+}
+
+var errNotReady = errors.New("the joint key sets are not known or can no longer be signed, see the log for the reason")
+
+// noData returns the denial of an apex type that is not served now. What else
+// there is at the apex, only the plugins behind us know: theirs is the proof,
+// corrected by ours.
+func (m *MSKE) noData(ctx context.Context, z *zone, view *serve.Apex, r *dns.Msg) (*dns.Msg, error) {
+	proof, err := chain.ProbeType(ctx, m.ask, z.name)
+	if err != nil {
+		return nil, err
+	}
+	if proof.Rcode != dns.RcodeSuccess || len(proof.Answer) > 0 {
+		return nil, fmt.Errorf("zone %s: the next plugin answers %s where there is nothing", z.name, dns.RcodeToString[proof.Rcode])
+	}
+	proof.Question = r.Question
+	if proof, err = m.correct(proof, z, view); err != nil {
+		return nil, err
+	}
+	reply := new(dns.Msg)
+	reply.SetReply(r)
+	reply.Authoritative = true
+	reply.Ns = proof.Ns
+	if !wantsDNSSEC(r) {
+		reply.Ns = withoutDNSSEC(proof.Ns)
+	}
+	return reply, nil
+}
+
+// serveSubtree answers below a signaling domain.
+func (m *MSKE) serveSubtree(ctx context.Context, s site, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	view := s.subtree.view.Load()
+	if view == nil {
+		return m.fail(ctx, r, fmt.Errorf("signaling domain %s: %w", s.subtree.domain, errNotReady))
+	}
+	soa := func() ([]dns.RR, error) { return m.askSOA(ctx, s.zone.name) }
+	reply, err := view.Reply(r, m.instance.online, soa, time.Now())
+	switch {
+	case errors.Is(err, serve.ErrNext):
+		if rcode, err := plugin.NextOrFailure(pluginName, m.Next, ctx, w, r); m.Next != nil && rcode != dns.RcodeRefused {
+			return rcode, err
+		}
+		reply = view.DSDenial(r) // nobody behind us has the parent, and nothing is written yet
+	case err != nil:
+		return m.fail(ctx, r, err)
+	}
+	kind := kindSignaling
+	if len(reply.Answer) == 0 {
+		kind = kindDenial
+	}
+	return m.write(ctx, kind, w, r, reply)
+}
+
+// serveCorrected lets the next plugin answer. What its answer says about the
+// types at the apex is put right (rule S2).
+func (m *MSKE) serveCorrected(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	view := z.view.Load()
+	if view == nil || !wantsDNSSEC(r) {
+		return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
+	}
+	cw := &corrector{ResponseWriter: w, ctx: ctx, handler: m, zone: z, view: view, request: r}
+	return plugin.NextOrFailure(pluginName, m.Next, ctx, cw, r)
+}
+
+// write sends reply to the client.
+func (m *MSKE) write(ctx context.Context, kind string, w dns.ResponseWriter, r, reply *dns.Msg) (int, error) {
+	count(ctx, kind, r.Question[0].Qtype)
+	if err := w.WriteMsg(reply); err != nil {
+		return dns.RcodeSuccess, plugin.Error(pluginName, err)
+	}
+	return dns.RcodeSuccess, nil
+}
+
+// fail has the server answer SERVFAIL; err goes to the errors plugin.
+func (m *MSKE) fail(ctx context.Context, r *dns.Msg, err error) (int, error) {
+	count(ctx, kindFailing, r.Question[0].Qtype)
+	return dns.RcodeServerFailure, plugin.Error(pluginName, err)
+}
+
+// maxBypass is how many names of ours cache is given one by one. It walks the
+// list for every query.
+const maxBypass = 16
+
+// CacheBypassZones implements the cache.ZoneBypasser interface: a cache above
+// us would go on with key sets that have changed.
+func (m *MSKE) CacheBypassZones() []string {
+	m.instance.connect()
+	if len(m.sites) <= maxBypass {
+		return m.names()
+	}
+	var zones []string
+	for _, key := range m.blockZones {
+		zones = append(zones, plugin.Host(key).NormalizeExact()...)
+	}
+	return zones
+}
+
+// wantsDNSSEC reports whether r has the DO bit set (RFC 3225).
+func wantsDNSSEC(r *dns.Msg) bool {
+	opt := r.IsEdns0()
+	return opt != nil && opt.Do()
+}
+
+// withoutDNSSEC returns the records of section that a client without DO gets
+// (RFC 4035 section 3.2.1).
+func withoutDNSSEC(section []dns.RR) []dns.RR {
+	var plain []dns.RR
+	for _, rr := range section {
+		switch rr.Header().Rrtype {
+		case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3:
+		default:
+			plain = append(plain, rr)
+		}
+	}
+	return plain
+}

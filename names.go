@@ -1,0 +1,67 @@
+package mske
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/cns"
+)
+
+var (
+	errNotDomainName = errors.New("it is not a domain name")
+	errDuplicateZone = errors.New("it is named twice")
+)
+
+// zoneError says what is wrong with a zone's name.
+func zoneError(arg string, why error) error {
+	return fmt.Errorf("zone %.300q: %w", arg, why)
+}
+
+// canonicalName returns name fully qualified, in lower case and with the
+// escapes that miekg/dns gives to a name from the wire, so that names from the
+// Corefile and from queries are equal as strings.
+func canonicalName(name string) (string, error) {
+	name = dns.Fqdn(name)
+	if _, ok := dns.IsDomainName(name); !ok {
+		return "", errNotDomainName
+	}
+	wire := make([]byte, 256)
+	end, err := dns.PackDomainName(name, wire, 0, nil, false)
+	if err != nil {
+		return "", errNotDomainName
+	}
+	name, _, err = dns.UnpackDomainName(wire[:end], 0)
+	if err != nil {
+		return "", errNotDomainName
+	}
+	return dns.CanonicalName(name), nil
+}
+
+// hostName returns name in canonical form if it can be a nameserver's and
+// leaves room for `_signal.` before it.
+func hostName(name string) (string, error) {
+	host, err := cns.HostName(name)
+	if err != nil {
+		return "", err
+	}
+	if _, ok := dns.IsDomainName(announce.SignalingDomain(host)); !ok {
+		return "", fmt.Errorf("%.300q is not a nameserver that can announce keys: %w", name, announce.ErrTooLong)
+	}
+	return host, nil
+}
+
+// dataType reports whether t can be the number of CNS: not one of a question
+// or meta type (RFC 6895 section 3.1), nor another type's.
+func dataType(t uint16) bool {
+	switch {
+	case t == cns.DefaultType:
+		return true
+	case t == 0, t >= 128 && t <= 255, t == 0xFFFF:
+		return false
+	}
+	_, taken := dns.TypeToString[t]
+	return !taken
+}

@@ -1,0 +1,197 @@
+package mske
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coredns/caddy"
+
+	"github.com/miekg/dns"
+)
+
+// watched returns a Corefile for example.org with keys from a directory.
+func (p *provider) watched(t *testing.T, more string) string {
+	t.Helper()
+	dir := filepath.Join(p.dir, "keys")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, base := range []string{p.ksk, p.zsk} {
+		for _, ext := range []string{".key", ".private"} {
+			text, err := os.ReadFile(filepath.Join(p.dir, base+ext))
+			if err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, filepath.Join(dir, base+ext), string(text))
+		}
+	}
+	return strings.NewReplacer("DIR", p.dir, "KSK", p.ksk, "ZSK", p.zsk, "MORE", more).Replace(`
+example.org:PORT {
+	bind 127.0.0.1
+	root DIR
+	mske {
+		nameservers ns1.example.net
+		key directory keys
+		resolver 127.0.0.1:1
+		MORE
+	}
+	dnssec {
+		key file KSK ZSK
+	}
+	file db.example.org
+}
+`)
+}
+
+// restart reloads s with another Corefile, as SIGUSR1 does.
+func (s *server) restart(corefile string) error {
+	_, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		return err
+	}
+	inst, err := s.inst.Restart(input(strings.ReplaceAll(corefile, "PORT", port)))
+	s.inst = inst
+	return err
+}
+
+// expectBackgroundWork checks that a key that comes into the directory is
+// served.
+func expectBackgroundWork(t *testing.T, s *server, p *provider) {
+	t.Helper()
+	base := writeKey(t, filepath.Join(p.dir, "keys"), "example.org.", 256)
+	tag := base[strings.LastIndex(base, "+")+1:]
+	s.until("new key "+tag, question("example.org.", dns.TypeDNSKEY, false), func(m *dns.Msg) bool {
+		return slices.ContainsFunc(records(m.Answer, dns.TypeDNSKEY), func(rr dns.RR) bool {
+			return fmt.Sprintf("%05d", rr.(*dns.DNSKEY).KeyTag()) == tag
+		})
+	})
+}
+
+func TestReloadKeepsServing(t *testing.T) {
+	p := newProvider(t)
+	s := start(t, p.watched(t, ""))
+	q := question("example.org.", dns.TypeDNSKEY, true)
+	before := s.until("an answer", q, answered)
+	if err := s.restart(p.watched(t, "ttl 5m")); err != nil {
+		t.Fatal(err)
+	}
+	after := s.ask(q)
+	if !answered(after) || len(records(after.Answer, dns.TypeDNSKEY)) != len(records(before.Answer, dns.TypeDNSKEY)) {
+		t.Errorf("Expected the key set at once after a reload, got\n%v", after)
+	}
+	s.until("the new TTL", q, func(m *dns.Msg) bool { return answered(m) && m.Answer[0].Header().Ttl == 300 })
+	expectBackgroundWork(t, s, p)
+	expectInstances(t, 1)
+}
+
+// TestFailedReloadGoesOnAsBefore has the reload fail at each of its stages.
+func TestFailedReloadGoesOnAsBefore(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	for _, tt := range []struct{ name, option, block string }{
+		{"our own option is wrong", "colour blue", ""},
+		{"a later plugin is wrong", "", "example.com:PORT {\n bind 127.0.0.1\n file\n}"},
+		{"an address is taken", "", "example.com:" + strings.TrimPrefix(busy.Addr().String(), "127.0.0.1:") + " {\n bind 127.0.0.1\n file db.example.org example.org\n}"},
+		{"an address is taken, with another state file", "state other.db", "example.com:" + strings.TrimPrefix(busy.Addr().String(), "127.0.0.1:") + " {\n bind 127.0.0.1\n file db.example.org example.org\n}"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newProvider(t)
+			s := start(t, p.watched(t, ""))
+			q := question("example.org.", dns.TypeDNSKEY, true)
+			s.until("an answer", q, answered)
+			if err := s.restart(p.watched(t, tt.option) + tt.block); err == nil {
+				t.Fatal("Expected the reload to fail")
+			}
+			if reply := s.ask(q); !answered(reply) {
+				t.Errorf("Expected an answer after the reload failed, got\n%v", reply)
+			}
+			expectInstances(t, 1)
+			expectBackgroundWork(t, s, p)
+		})
+	}
+}
+
+func TestReloadWithoutUsStopsOurWork(t *testing.T) {
+	p := newProvider(t)
+	s := start(t, p.watched(t, ""))
+	s.until("an answer", question("example.org.", dns.TypeDNSKEY, true), answered)
+	if err := s.restart("example.org:PORT {\n bind 127.0.0.1\n root " + p.dir + "\n file db.example.org\n}"); err != nil {
+		t.Fatal(err)
+	}
+	expectInstances(t, 0)
+	expectNoGoroutines(t)
+	if err := s.restart(p.watched(t, "")); err != nil {
+		t.Fatal(err)
+	}
+	s.until("an answer", question("example.org.", dns.TypeDNSKEY, true), answered)
+	expectInstances(t, 1)
+}
+
+func TestShutdownLeavesNothingRunning(t *testing.T) {
+	p := newProvider(t)
+	s := start(t, p.corefile(""))
+	s.until("an answer", question("example.org.", dns.TypeDNSKEY, true), answered)
+	s.stop()
+	expectInstances(t, 0)
+	expectNoGoroutines(t)
+	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
+		for _, fd := range fds {
+			if at, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasSuffix(at, "mske.db") && strings.HasPrefix(at, p.dir) {
+				t.Errorf("Expected the state file to be closed, got %s open", at)
+			}
+		}
+	}
+}
+
+func TestStartupFailsOnADamagedDefaultStateFile(t *testing.T) {
+	p := newProvider(t)
+	writeFile(t, filepath.Join(p.dir, defaultState), strings.Repeat("this is no database. ", 1000))
+	_, err := caddy.Start(input(strings.ReplaceAll(p.watched(t, ""), "PORT", freePort(t))))
+	if err == nil || !strings.Contains(err.Error(), "plugin/mske: ") || !strings.Contains(err.Error(), defaultState) {
+		t.Errorf("Expected an error of mske that names the file, got %v", err)
+	}
+	expectNoGoroutines(t)
+}
+
+// expectInstances checks how many configurations do background work, and that
+// no reload is thought to be under way.
+func expectInstances(t *testing.T, want int) {
+	t.Helper()
+	if restarting.Load() != nil {
+		t.Error("Expected the reload to be over")
+	}
+	running.mu.Lock()
+	defer running.mu.Unlock()
+	if got := len(running.set); got != want {
+		t.Errorf("Expected %d running instances, got %d", want, got)
+	}
+}
+
+// expectNoGoroutines checks that none of this module's packages but this one,
+// in which the test itself runs, has anything running.
+func expectNoGoroutines(t *testing.T) {
+	t.Helper()
+	eventually(t, "no goroutine", func() bool { return ours() == "" }, ours)
+}
+
+// ours returns the stacks with a frame of a package of this module.
+func ours() string {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	var found []string
+	for stack := range strings.SplitSeq(string(buf), "\n\n") {
+		if strings.Contains(stack, module+"/") || strings.Contains(stack, "bbolt") {
+			found = append(found, stack)
+		}
+	}
+	return strings.Join(found, "\n\n")
+}
