@@ -91,6 +91,22 @@ func TestDenialIsSignedOnceHoweverItIsSpelt(t *testing.T) {
 	}
 }
 
+func TestDenialLastsNoLongerThanTheSOA(t *testing.T) {
+	for _, tc := range []struct{ ttl, minimum, want uint32 }{{3600, 3600, 300}, {60, 120, 60}, {120, 60, 60}} {
+		f := newFixture(t, false, zone)
+		soa := dns.Copy(f.soa[0]).(*dns.SOA)
+		soa.Hdr.Ttl, soa.Minttl = tc.ttl, tc.minimum
+		f.soa = []dns.RR{soa, f.soa[1]}
+		f.renewSOA(t)
+		f.check(t, f.world(), question("x."+domain, dns.TypeA, true, false))
+		for _, rr := range f.reply(t, question("x."+domain, dns.TypeA, true, false)).Ns {
+			if rr.Header().Rrtype == dns.TypeNSEC && rr.Header().Ttl != tc.want {
+				t.Errorf("Expected %d seconds, got %v", tc.want, rr)
+			}
+		}
+	}
+}
+
 func TestUnsignedSOAIsServedUnsigned(t *testing.T) {
 	f := newFixture(t, false, zone)
 	f.soa = f.soa[:1]

@@ -106,6 +106,7 @@ func TestCorrectSetsExactlyTheBitsOfWhatIsAnswered(t *testing.T) {
 		{"CDNSKEY withheld", &withheld, dns.TypeAAAA, lies, with(lies, dns.TypeCDS)},
 		{"CDNSKEY withheld, in the zone file", &withheld, dns.TypeCDNSKEY, with(lies, dns.TypeCDNSKEY), with(lies, dns.TypeCDS)},
 		{"CNS and CSYNC", &owner, dns.TypeAAAA, lies, with(lies, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeCSYNC, cnsType)},
+		{"CNS alone too much", served, dns.TypeAAAA, with(lies, dns.TypeCDS, dns.TypeCDNSKEY, cnsType), with(lies, dns.TypeCDS, dns.TypeCDNSKEY)},
 		{"CNS gone", served, dns.TypeAAAA, with(lies, dns.TypeCSYNC, cnsType), with(lies, dns.TypeCDS, dns.TypeCDNSKEY)},
 		{"CNS asked for and not there", &owner, cnsType, lies, with(lies, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeCSYNC)},
 		{"CSYNC asked for and not there", &owner, dns.TypeCSYNC, lies, with(lies, dns.TypeCDS, dns.TypeCDNSKEY, cnsType)},
@@ -194,6 +195,40 @@ func TestCorrectLeavesWhatIsRightOrNotOfTheApex(t *testing.T) {
 		if got, err := Correct(m, tc.apex, cnsType, NewOnline(10, 10), now); err != nil || got != m || text(m) != was {
 			t.Errorf("%s: expected the message itself, got %v\n%v", tc.name, err, got)
 		}
+	}
+}
+
+func TestCorrectFindsEveryRecordOfTheApex(t *testing.T) {
+	p := newProvider(t, zone)
+	a := p.sign(t, Params{TTL: 3600, Now: now}, nil)
+	c := chain{t, p}
+	hash := func(iterations uint16, salt string) string {
+		return strings.ToLower(dns.HashName(zone, dns.SHA1, iterations, salt))
+	}
+	unknown := nsec3(hash(0, ""), hash(0, ""), 0, "", dns.TypeA)
+	unknown.Hash = 2
+	first := c.signed(true, nsec(zone, "a."+zone, lies...))
+	ns := slices.Concat(
+		[]dns.RR{first[0]}, first, // a signature twice, so that two go
+		[]dns.RR{nsec3(hash(0, ""), hash(0, ""), 0, "", lies...), nsec3(hash(0, "aa"), hash(0, ""), 0, "aa", lies...),
+			nsec3(hash(1, "aa"), hash(0, ""), 1, "aa", lies...)},
+	)
+	m, err := Correct(denial(dns.TypeAAAA, nil, ns), a, cnsType, NewOnline(10, 10), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for owner, types := range bitmaps(m) {
+		if !slices.Equal(types, with(lies, dns.TypeCDS, dns.TypeCDNSKEY)) {
+			t.Errorf("Expected %s to be corrected, got %v", owner, types)
+		}
+	}
+	if found := len(bitmaps(m)); found != 4 || len(m.Ns) != 8 {
+		t.Errorf("Expected 4 records, each with a signature, got\n%v", m)
+	}
+	right := nsec3(hash(0, ""), hash(0, ""), 0, "", with(lies, dns.TypeCDS, dns.TypeCDNSKEY)...)
+	mixed := denial(dns.TypeAAAA, nil, []dns.RR{right, unknown})
+	if got, err := Correct(mixed, a, cnsType, NewOnline(10, 10), now); err != nil || got != mixed {
+		t.Errorf("Expected a hash that is not known to be left, got %v\n%v", err, got)
 	}
 }
 

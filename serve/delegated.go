@@ -23,7 +23,6 @@ const (
 // of NSEC records.
 func (b *builder) delegate(apex *Apex) error {
 	v := b.view
-	sets := []ApexSet{apex.DNSKEY, apex.CDS, apex.CDNSKEY}
 	n := &node{key: string(v.suffix)}
 	was := b.old.apex
 	if was != nil {
@@ -32,13 +31,12 @@ func (b *builder) delegate(apex *Apex) error {
 	if err := b.fill(n, apexRecords(v.config), was); err != nil {
 		return err
 	}
-	v.failing = make(map[uint16]bool)
-	for i, qtype := range []uint16{dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY} {
-		switch sets[i].Answer {
+	for _, qtype := range []uint16{dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY} {
+		switch set := apex.Set(qtype); set.Answer {
 		case Served:
-			n.sets = append(n.sets, sets[i].RRset)
+			n.sets = append(n.sets, set.RRset)
 		case Failing:
-			v.failing[qtype] = true
+			v.failing = append(v.failing, qtype)
 		}
 	}
 	v.nodes[n.key], v.apex = n, n
@@ -90,10 +88,7 @@ func (b *builder) linkTo(n, next *node) (*node, error) {
 	types := n.types()
 	if n.key == string(b.view.suffix) {
 		// A type that fails is there, for all that we know: no denial.
-		for qtype := range b.view.failing {
-			types = append(types, qtype)
-		}
-		slices.Sort(types)
+		types = n.types(b.view.failing...)
 	}
 	nsec := []dns.RR{&dns.NSEC{
 		Hdr:        dns.RR_Header{Name: n.sets[0].owner(), Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: maxDenialTTL},
@@ -119,7 +114,7 @@ func (s *Subtree) replyDelegated(r *dns.Msg, key []byte, n *node) (*dns.Msg, err
 	if n == s.apex && q.Qtype == dns.TypeDS {
 		return nil, ErrNext
 	}
-	if n == s.apex && s.failing[q.Qtype] {
+	if n == s.apex && slices.Contains(s.failing, q.Qtype) {
 		return nil, errFailing
 	}
 	m := reply(r)

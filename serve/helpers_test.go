@@ -323,7 +323,9 @@ func (w *world) judge(t testing.TB, r, m *dns.Msg) error {
 	}
 	opt := r.IsEdns0()
 	do := opt != nil && opt.Do()
-	if answer := m.IsEdns0(); !w.delegated && do && opt.Co() && (answer == nil || !answer.Co()) {
+	if answer := m.IsEdns0(); answer != nil && (opt == nil || answer.Do() != do) {
+		return errors.New("an OPT record unlike the question's")
+	} else if !w.delegated && opt != nil && opt.Co() && (answer == nil || !answer.Co()) {
 		return errors.New("CO is not echoed")
 	}
 	if !do {

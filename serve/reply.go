@@ -46,5 +46,5 @@ func wantsDNSSEC(r *dns.Msg) bool {
 // wantsCompact reports whether r has the CO bit set (RFC 9824 section 5.1).
 func wantsCompact(r *dns.Msg) bool {
 	opt := r.IsEdns0()
-	return opt != nil && opt.Do() && opt.Co()
+	return opt != nil && opt.Co()
 }

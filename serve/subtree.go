@@ -63,8 +63,8 @@ type Subtree struct {
 
 	// Of a delegated zone alone.
 	apex    *node
-	chain   []*node         // names with data, in canonical order
-	failing map[uint16]bool // the apex types that fail
+	chain   []*node  // names with data, in canonical order
+	failing []uint16 // the apex types that fail
 
 	span span
 }
@@ -130,7 +130,7 @@ func newBuilder(c SubtreeConfig, s Signers, p Params, old *Subtree) (*builder, e
 	if err != nil {
 		return nil, err
 	}
-	if old == nil || old.config.NS != c.NS || old.config.Zone != c.Zone || old.config.Delegated != c.Delegated {
+	if old == nil || old.config.NS != c.NS || old.config.Zone != c.Zone {
 		old = new(Subtree)
 	}
 	v := &Subtree{
@@ -215,9 +215,10 @@ func (n *node) set(rrtype uint16) *RRset {
 	return nil
 }
 
-// types returns the types at n as an NSEC lists them, which is one of them.
-func (n *node) types() []uint16 {
-	types := []uint16{dns.TypeRRSIG, dns.TypeNSEC}
+// types returns the types at n and the further ones as an NSEC lists them,
+// which is one of them.
+func (n *node) types(further ...uint16) []uint16 {
+	types := append([]uint16{dns.TypeRRSIG, dns.TypeNSEC}, further...)
 	for _, set := range n.sets {
 		types = append(types, set.rrtype())
 	}

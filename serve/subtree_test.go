@@ -184,6 +184,7 @@ func TestEveryKindOfNameIsAnsweredProvably(t *testing.T) {
 					f.check(t, w, question(spelt, qtype, true, false))
 					f.check(t, w, question(spelt, qtype, true, true))
 					f.check(t, w, question(spelt, qtype, false, false))
+					f.check(t, w, question(spelt, qtype, false, true))
 				}
 			}
 		}
@@ -370,6 +371,51 @@ func TestAnnouncementsLastThreeDaysAndAreRenewedDaily(t *testing.T) {
 	})
 }
 
+func TestViewIsDueWithItsFirstSignature(t *testing.T) {
+	both(t, func(t *testing.T, delegated bool) {
+		seed := rand.Uint64()
+		f := newFixture(t, delegated, zone, another)
+		f.params.Jitter = rand.New(rand.NewPCG(seed, 0)).Float64
+		for range 20 { // so that the first is now of a set, now of an NSEC
+			f.view = nil
+			f.build(t)
+			var first time.Time
+			for _, name := range []string{domain, "_multi." + zone + domain, "_multi." + another + domain} {
+				for _, qtype := range []uint16{dns.TypeSOA, dns.TypeNS, dns.TypeCDS, dns.TypeNSEC} {
+					if sameName(name, domain) && (!delegated || qtype == dns.TypeCDS) || !delegated && qtype == dns.TypeNSEC {
+						continue // not signed by the view
+					}
+					for _, rr := range f.reply(t, question(name, qtype, true, false)).Answer {
+						if sig, ok := rr.(*dns.RRSIG); ok {
+							first = earlier(first, sigTime(sig.Expiration, now))
+						}
+					}
+				}
+			}
+			if !f.view.Expires().Equal(first) || !f.view.Renew().Equal(first.Add(-2*day)) {
+				t.Errorf("Expected the end at %s, got %s, renewal %s (seed %d)", first, f.view.Expires(), f.view.Renew(), seed)
+			}
+		}
+	})
+}
+
+func TestSubtreeWithoutAPrivateHalfIsServedToItsEnd(t *testing.T) {
+	both(t, func(t *testing.T, delegated bool) {
+		f := newFixture(t, delegated, zone)
+		f.zsk = public(f.zsk)
+		f.build(t)
+		if !f.view.Renew().IsZero() {
+			t.Errorf("Expected nothing to renew, got %s", f.view.Renew())
+		}
+		f.params.Now = f.view.Expires().Add(-time.Second)
+		f.build(t)
+		f.params.Now = f.view.Expires()
+		if view, err := BuildSubtree(f.config, f.announced, f.signers(), f.apex, f.params, f.view); err == nil {
+			t.Errorf("Expected an error once the signatures have ended, got a view until %s", view.Expires())
+		}
+	})
+}
+
 func TestZonesThatCannotBeAnnouncedAreLeftOut(t *testing.T) {
 	tooLong := strings.Repeat(strings.Repeat("a", 60)+".", 4)
 	both(t, func(t *testing.T, delegated bool) {
@@ -420,7 +466,7 @@ func TestRebuildingDoesNotChangeTheOldView(t *testing.T) {
 	both(t, func(t *testing.T, delegated bool) {
 		f := newFixture(t, delegated, zone, "example.net.")
 		old, w := *f, f.world()
-		f.announced = []Announced{announcement(t, another)}
+		f.announced = []Announced{f.announced[0], announcement(t, another)}
 		f.build(t)
 		for _, name := range []string{domain, "_multi." + zone + domain, "_multi." + another + domain, "net." + domain} {
 			old.check(t, w, question(name, dns.TypeCDS, true, false))
