@@ -14,8 +14,10 @@ const (
 	// trustLife is how long a resolver that passed the probe is believed.
 	trustLife = time.Hour
 
-	// distrustLife is how long one that failed it is left alone.
-	distrustLife = time.Minute
+	// distrustLife is how long one that failed it is left alone: long enough
+	// for many zones not to wait for it one after the other, short enough for a
+	// resolver that starts a moment after us not to cost us a minute.
+	distrustLife = 2 * time.Second
 )
 
 // standing is what is known of a resolver. A resolver is tried before it is
