@@ -466,9 +466,9 @@ func TestRebuildingDoesNotChangeTheOldView(t *testing.T) {
 	both(t, func(t *testing.T, delegated bool) {
 		f := newFixture(t, delegated, zone, "example.net.")
 		old, w := *f, f.world()
-		f.announced = []Announced{f.announced[0], announcement(t, another)}
+		f.announced = []Announced{f.announced[1], announcement(t, another)}
 		f.build(t)
-		for _, name := range []string{domain, "_multi." + zone + domain, "_multi." + another + domain, "net." + domain} {
+		for _, name := range []string{domain, "_multi." + zone + domain, "_multi." + another + domain, "net." + domain, "a._multi.example.net." + domain} {
 			old.check(t, w, question(name, dns.TypeCDS, true, false))
 			f.check(t, f.world(), question(name, dns.TypeCDS, true, false))
 		}
