@@ -108,7 +108,7 @@ func (c *CNS) Unpack(buf []byte) (int, error) {
 // nameLen returns the length in octets of the uncompressed name at the start
 // of buf.
 func nameLen(buf []byte) (int, error) {
-	for n := 0; n < len(buf) && n < maxName; {
+	for n := 0; n < len(buf); {
 		switch label := int(buf[n]); {
 		case label == 0:
 			return n + 1, nil

@@ -130,13 +130,9 @@ func (p *planner) secureEntry(k *Key) {
 
 // activeData decides whether k is to sign the zone's data.
 func (p *planner) activeData(k *Key) {
-	if k.Role.SignsData() && p.active(k) && !p.stopped(k) {
+	if k.Role.SignsData() && p.active(k) && !p.reached(stop(k.Timing)) {
 		p.DataSigning = append(p.DataSigning, k)
 	}
-}
-
-func (p *planner) stopped(k *Key) bool {
-	return p.reached(stop(k.Timing)) || k.Gone
 }
 
 // stop returns when a data-signing key is to sign no more; zero for never.

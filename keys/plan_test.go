@@ -78,6 +78,10 @@ func TestPlanCarriesOutWishesThatAreSafe(t *testing.T) {
 			{role: ZSK, timing: bind(Timing{Publish: day(-9), Activate: day(-9), Delete: day(10)}), want: "pad p p -"}}},
 		{"a ZSK whose file has gone", []planned{with(ksk, "pck pck pck"), with(zsk, "pad pad pad"),
 			{role: ZSK, gone: true, timing: bind(Timing{Publish: day(-9), Activate: day(-9), Delete: day(0)}), want: "p p -"}}},
+		{"a ZSK whose file has gone before it was to stop", []planned{with(ksk, "pck pck pck"), with(zsk, "pad pad pad"),
+			{role: ZSK, gone: true, timing: bind(Timing{Publish: day(-9), Activate: day(-9), Inactive: day(90), Delete: day(0)}), want: "p p -"}}},
+		{"the last ZSK of all goes on", []planned{with(ksk, "pck pck"),
+			{role: ZSK, alg: dns.ECDSAP256SHA256, timing: bind(Timing{Publish: day(-9), Activate: day(-9), Inactive: day(5)}), want: "pad pad"}}},
 		{"a ZSK that never signed goes when it is to", []planned{with(ksk, "pck pck"), with(zsk, "pad pad"),
 			{role: ZSK, timing: bind(Timing{Publish: day(-9), Activate: day(90), Delete: day(10)}), want: "pa -"}}},
 		{"the last ZSK goes on", []planned{with(ksk, "pck pck pck"),
@@ -160,7 +164,8 @@ func TestPlanSaysWhyAWishIsNotCarriedOut(t *testing.T) {
 
 func TestPlanSaysWhenItChangesNext(t *testing.T) {
 	timing := Timing{Publish: day(1), SyncPublish: day(2), Activate: day(3), Inactive: day(4), Delete: day(5)}
-	ks := []*Key{planned{role: CSK}.key(t), planned{role: ZSK, timing: timing}.key(t)}
+	late := Timing{Publish: day(-1), Activate: day(-1), Delete: day(9)}
+	ks := []*Key{planned{role: CSK}.key(t), planned{role: ZSK, timing: late}.key(t), planned{role: ZSK, timing: timing}.key(t)}
 	facts := Facts{MaxZoneTTL: 24 * 3 * time.Hour}
 	now, steps := epoch, []time.Time(nil)
 	for {
@@ -173,9 +178,9 @@ func TestPlanSaysWhenItChangesNext(t *testing.T) {
 		}
 		steps, now = append(steps, next), next
 	}
-	// SyncPublish is none of a ZSK's; on day 7 caches have forgotten its
-	// signatures.
-	if want := []time.Time{day(1), day(3), day(4), day(5), day(7)}; !slices.Equal(steps, want) {
+	// SyncPublish is none of a ZSK's; on days 7 and 12 caches have forgotten
+	// the signatures of one.
+	if want := []time.Time{day(1), day(3), day(4), day(5), day(7), day(9), day(12)}; !slices.Equal(steps, want) {
 		t.Errorf("Expected changes at %v, got %v", want, steps)
 	}
 }

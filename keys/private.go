@@ -141,21 +141,18 @@ func (f fields) privateHalf(public crypto.PublicKey) (crypto.Signer, error) {
 }
 
 func (f fields) rsa(public *rsa.PublicKey) (crypto.Signer, error) {
-	n, errN := f.octets("Modulus")
 	d, errD := f.octets("PrivateExponent")
 	p, errP := f.octets("Prime1")
 	q, errQ := f.octets("Prime2")
-	if err := errors.Join(errN, errD, errP, errQ); err != nil {
+	if err := errors.Join(errD, errP, errQ); err != nil {
 		return nil, err
-	}
-	if new(big.Int).SetBytes(n).Cmp(public.N) != 0 {
-		return nil, errMismatch
 	}
 	key := &rsa.PrivateKey{
 		PublicKey: *public,
 		D:         new(big.Int).SetBytes(d),
 		Primes:    []*big.Int{new(big.Int).SetBytes(p), new(big.Int).SetBytes(q)},
 	}
+	// This includes that the public modulus is the product of the primes.
 	if err := key.Validate(); err != nil {
 		return nil, fmt.Errorf("%w (%w)", errMismatch, err)
 	}

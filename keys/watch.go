@@ -20,11 +20,11 @@ type File struct {
 	Role Role   // RoleUnknown: as AssignRoles says
 }
 
-// looks bounds the keys whose files one Scan looks at without a sign that
+// maxLooks bounds the keys whose files one Scan looks at without a sign that
 // they changed, at two system calls each. It matters for files that are
 // overwritten in place, which leaves their directory's time alone: with more
 // keys than that they are found in turn.
-const looks = 2048
+const maxLooks = 2048
 
 // Note is something about key files that the operator has to know.
 type Note struct {
@@ -37,6 +37,7 @@ type Note struct {
 type Watcher struct {
 	mu      sync.Mutex
 	source  Source
+	looks   int // maxLooks, but in tests
 	started bool
 	dirs    []*directory
 	pairs   []*pair
@@ -48,7 +49,7 @@ type Watcher struct {
 
 // NewWatcher returns a Watcher that has read nothing yet.
 func NewWatcher(source Source) *Watcher {
-	w := &Watcher{source: source}
+	w := &Watcher{source: source, looks: maxLooks}
 	w.reset()
 	return w
 }
@@ -136,7 +137,7 @@ func (s *scan) note(zone, subject, text string) {
 
 // takeTurns makes some pairs due, so that every one is from time to time.
 func (s *scan) takeTurns() {
-	for range min(looks, len(s.pairs)) {
+	for range min(s.looks, len(s.pairs)) {
 		s.turn %= len(s.pairs)
 		s.due[s.pairs[s.turn]] = true
 		s.turn++

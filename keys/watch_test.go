@@ -259,7 +259,7 @@ func TestHalfWrittenFileKeepsTheLastGoodList(t *testing.T) {
 	w.expect("")
 	writeText(t, zsk+publicExt, public)
 	w.expect("")
-	writeText(t, zsk+publicExt, "")
+	writeText(t, zsk+publicExt, public[:len(public)-20])
 	w.expect("", "the key stays in use as it was") // said anew
 }
 
@@ -426,31 +426,87 @@ func TestQuietScanOnlyLooks(t *testing.T) {
 
 func TestManyKeysAreLookedAtInTurn(t *testing.T) {
 	w := watch(t)
-	base := w.write(zone1, 257)
-	private := readText(t, base+privateExt)
-	const n = looks + 10
-	var files []File
-	for i := range n {
-		name := filepath.Join(w.dir, fmt.Sprint(i))
-		if err := os.Link(base+publicExt, name+publicExt); err != nil {
+	w.write(zone1, 257)
+	zsks := []string{w.write(zone1, 256), w.write(zone1, 256), w.write(zone1, 256)}
+	w.looks = 2
+	w.scan()
+	for _, zsk := range zsks {
+		writeText(t, zsk+privateExt, readText(t, zsk+privateExt)+"Inactive: 20300101000000\n")
+	}
+	var found int
+	for range 2 {
+		changed, _ := w.scan()
+		if changed == "" {
+			t.Error("Expected half of the keys to be looked at")
+		}
+	}
+	for _, k := range w.Keys(zone1) {
+		if !k.Timing.Inactive.IsZero() {
+			found++
+		}
+	}
+	if found != len(zsks) {
+		t.Errorf("Expected all %d changes to be found in two scans, got %d", len(zsks), found)
+	}
+}
+
+// With more keys than can be looked at, the directory tells what came and
+// went.
+func TestDirectoryTellsWhatCameAndWent(t *testing.T) {
+	w := watch(t)
+	w.looks = 0
+	at := w.now
+	setTime := func() {
+		if err := os.Chtimes(w.dir, at, at); err != nil {
 			t.Fatal(err)
 		}
-		files = append(files, File{Base: name})
 	}
-	w.Watcher = NewWatcher(Source{Files: files})
-	for w.Keys(zone1) == nil {
-		w.scan()
+	w.write(zone1, 257)
+	setTime()
+	w.now = w.now.Add(-confirm)
+	w.expect(zone1 + " CSK.")
+	zsk := w.write(zone1, 256)
+	setTime() // as a file system does that keeps whole seconds
+	w.expect(zone1 + " KSK ZSK.")
+	w.now = w.now.Add(time.Hour)
+	w.expect("")
+	remove(t, zsk+publicExt, zsk+privateExt)
+	w.expect("")
+	w.expect(zone1 + " CSK ZSK(gone).")
+}
+
+func TestUnusableFilesAreForgottenWithTheirNames(t *testing.T) {
+	w := watch(t)
+	w.write(zone1, 257)
+	bad := w.write(zone1, 256)
+	writeText(t, bad+publicExt, "")
+	w.expect(zone1+" CSK.", "no DNSKEY record")
+	remove(t, bad+publicExt, bad+privateExt)
+	w.expect("")
+	if len(w.pairs) != 1 || len(w.said) != 0 {
+		t.Errorf("Expected one pair and nothing said, got %d and %v", len(w.pairs), w.said)
 	}
-	w.scan()
-	writeText(t, files[n-1].Base+privateExt, private)
-	writeText(t, files[0].Base+privateExt, private)
-	var scans int
-	for scans = 1; show(w.Keys(zone1)) != " CSK."; scans++ {
-		w.scan()
-	}
-	if scans > 3 {
-		t.Errorf("Expected a change to be found within two rounds, got %d", scans)
-	}
+}
+
+func TestLastPrivateHalfGoneChangesNothing(t *testing.T) {
+	w := watch(t)
+	csk := w.write(zone1, 257)
+	remove(t, w.write(zone1, 256)+privateExt)
+	w.expect(zone1 + " KSK ZSK(public).")
+	remove(t, csk+publicExt, csk+privateExt)
+	w.expect("", "put the files back")
+	w.expect("")
+}
+
+func TestPublicKeyGoneFromAZoneWithoutPrivateHalves(t *testing.T) {
+	w := watch(t)
+	remove(t, w.write(zone1, 257)+privateExt)
+	zsk := w.write(zone1, 256)
+	remove(t, zsk+privateExt)
+	w.expect(zone1 + " KSK(public) ZSK(public).")
+	remove(t, zsk+publicExt)
+	w.expect("")
+	w.expect(zone1 + " CSK(public) ZSK(public)(gone).")
 }
 
 func BenchmarkScanUnchanged(b *testing.B) {
