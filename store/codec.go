@@ -146,7 +146,8 @@ func (s Signatures) MarshalJSON() ([]byte, error) {
 	wires := make([][]byte, 0, len(s))
 	for _, sig := range s {
 		wire := make([]byte, dns.Len(sig))
-		n, err := dns.PackRR(sig, wire, 0, nil, false)
+		// Packing writes to the header, and this one is being served.
+		n, err := dns.PackRR(dns.Copy(sig), wire, 0, nil, false)
 		if err != nil {
 			return nil, err
 		}
