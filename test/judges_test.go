@@ -131,9 +131,8 @@ func (n *network) awaitJoint() {
 func TestJudgesValidateEverythingServed(t *testing.T) {
 	need(t, "unbound", "named", "pdns_recursor", "delv", "dnssec-cds")
 	n := newNetwork(t, false)
+	n.startProviders(n.addr(ipFetch))
 	n.startUnbound(ipFetch, shortMemory...)
-	n.startCoreDNS(n.a, delegated, n.addr(ipFetch))
-	n.startCoreDNS(n.b, inDomain, n.addr(ipFetch))
 	n.awaitJoint()
 
 	t.Run("unbound", func(t *testing.T) {

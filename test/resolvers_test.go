@@ -8,13 +8,12 @@ import (
 	"github.com/coredns-mske/mske/internal/daemon"
 )
 
-// exchangeThrough has two providers on our build collect each other's keys with
-// the given resolver.
-func exchangeThrough(n *network, resolver string, env ...string) {
+// startProviders has our build be both providers, which collect each other's
+// keys through the resolver at an address.
+func (n *network) startProviders(resolver string, env ...string) {
 	n.t.Helper()
 	n.startCoreDNS(n.a, delegated, resolver, env...)
 	n.startCoreDNS(n.b, inDomain, resolver, env...)
-	n.awaitJoint()
 }
 
 // TestExchangeThroughBIND is for rule F1: without CD, named as a resolver
@@ -22,14 +21,16 @@ func exchangeThrough(n *network, resolver string, env ...string) {
 func TestExchangeThroughBIND(t *testing.T) {
 	need(t, "named")
 	n := newNetwork(t, true)
-	exchangeThrough(n, n.startBIND())
+	n.startProviders(n.startBIND())
+	n.awaitJoint()
 }
 
 func TestExchangeThroughRecursor(t *testing.T) {
 	need(t, "pdns_recursor")
 	n := newNetwork(t, false)
+	n.startProviders(n.addr(ipFetch))
 	n.startRecursor(ipFetch)
-	exchangeThrough(n, n.addr(ipFetch))
+	n.awaitJoint()
 }
 
 // TestExchangeThroughTLS uses unbound over TLS (RFC 7858), with a certificate
@@ -41,12 +42,13 @@ func TestExchangeThroughTLS(t *testing.T) {
 	run(t, n.dir, path(t, "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
 		"-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=resolver", "-addext", "subjectAltName=DNS:resolver.example.net")
 	port := daemon.FreePort(t)
+	address := n.ip(ipFetch) + "@resolver.example.net"
+	n.startProviders("tls://"+net.JoinHostPort(address, port), "SSL_CERT_FILE="+certificate)
 	n.startUnbound(ipFetch, append([]string{
 		"interface: " + n.ip(ipFetch) + "@" + port,
 		"tls-port: " + port,
 		"tls-service-key: " + key,
 		"tls-service-pem: " + certificate,
 	}, shortMemory...)...)
-	address := n.ip(ipFetch) + "@resolver.example.net"
-	exchangeThrough(n, "tls://"+net.JoinHostPort(address, port), "SSL_CERT_FILE="+certificate)
+	n.awaitJoint()
 }

@@ -151,7 +151,8 @@ func (n *network) bindAnchors() string {
 	return fmt.Sprintf("trust-anchors { . static-ds %s %s %s %q; };\n", f[0], f[1], f[2], f[3])
 }
 
-// startRecursor starts the PowerDNS recursor as a validating resolver.
+// startRecursor starts the PowerDNS recursor as a validating resolver. It leaves
+// a server that did not answer alone for a minute: start it last.
 func (n *network) startRecursor(last int) *daemon.Daemon {
 	n.t.Helper()
 	dir := n.home("recursor", last)
@@ -174,6 +175,9 @@ dnssec-log-bogus=yes
 dont-query=
 lua-config-file=anchors.lua
 security-poll-suffix=
+disable-packetcache=yes
+max-cache-ttl=15
+max-negative-ttl=1
 forward-zones=%s
 `, n.ip(last), n.port, dir, strings.Join(forwards, ",")))
 	d := daemon.Start(n.t, "recursor", dir, nil, path(n.t, "pdns_recursor"), "--config-dir="+dir)
