@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,16 +18,16 @@ import (
 // demo starts Corefile.example, on other ports than it says.
 func demo(t *testing.T) (s *server, port string) {
 	t.Helper()
-	for _, host := range []string{"127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"} {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-		if err != nil {
-			t.Skipf("This system has no address %s without set-up: %v", host, err)
-		}
-		l.Close()
-	}
 	text, err := os.ReadFile("Corefile.example")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, bind := range regexp.MustCompile(`bind (\S+)`).FindAllStringSubmatch(string(text), -1) {
+		l, err := net.Listen("tcp", net.JoinHostPort(bind[1], "0"))
+		if err != nil {
+			t.Skipf("This system has no address %s without set-up: %v", bind[1], err)
+		}
+		l.Close()
 	}
 	corefile := strings.NewReplacer("1053", "PORT", "example/mske.db", filepath.Join(t.TempDir(), "mske.db"), "refresh 1s 10s", "refresh 1s 1s").Replace(string(text))
 	s = start(t, corefile)

@@ -2,6 +2,7 @@ package mske
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +96,28 @@ func TestTimestamp(t *testing.T) {
 	} {
 		if got := timestamp(tt.t); fmt.Sprint(got) != fmt.Sprint(tt.want) {
 			t.Errorf("Expected %v, got %v", tt.want, got)
+		}
+	}
+}
+
+func TestReadmeListsTheMetrics(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(text), "\n## Metrics\n")
+	if !ok {
+		t.Skip("README.md has no section on metrics")
+	}
+	for name, labels := range metricLabels {
+		documented := "`" + name
+		if len(labels) > 0 {
+			documented += "{"
+		} else {
+			documented += "`"
+		}
+		if !strings.Contains(section, documented) {
+			t.Errorf("README.md does not list %s with its labels", name)
 		}
 	}
 }

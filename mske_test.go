@@ -1,7 +1,9 @@
 package mske
 
 import (
+	"bytes"
 	"fmt"
+	golog "log"
 	"net"
 	"path/filepath"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/coredns/coredns/plugin/pkg/dnstest"
+	clog "github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/coredns/coredns/plugin/test"
 
 	"github.com/miekg/dns"
@@ -365,6 +368,24 @@ func TestHandlerAnswersAfterShutdown(t *testing.T) {
 	s.shutdown()
 	if reply := s.ask(q); reply.Rcode != dns.RcodeSuccess {
 		t.Errorf("Expected an answer from what was published last, got\n%v", reply)
+	}
+}
+
+// TestWarnsOfWhatCannotWork captures the log of a start.
+func TestWarnsOfWhatCannotWork(t *testing.T) {
+	var lines bytes.Buffer
+	golog.SetOutput(&lines)
+	defer clog.Discard()
+	p := newProvider(t)
+	corefile, _, _ := strings.Cut(p.corefile("transfer {\n to *\n}"), "example.net:PORT")
+	start(t, corefile).stop()
+	for _, want := range []string{
+		"[WARNING] plugin/mske: Plugin transfer",
+		`[WARNING] plugin/mske: No zone of an mske stanza encloses "_signal.ns1.example.net."`,
+	} {
+		if !strings.Contains(lines.String(), want) {
+			t.Errorf("Expected a line with %q, got\n%s", want, &lines)
+		}
 	}
 }
 

@@ -426,3 +426,20 @@ func TestSetupPrefixesErrors(t *testing.T) {
 		t.Errorf("Expected an error that starts with plugin/mske: Testfile:2, got %v", err)
 	}
 }
+
+// FuzzParse holds that no Corefile makes parsing panic, and that its errors say
+// where they are.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		valid(""), valid("key directory keys"), valid("refresh 1s 2s"), valid("cns ns1.example.net"),
+		"mske", "mske {", "mske example.org {\n}\n}", "mske example.org {\nnameservers ns1.example.net {\ntls\n}\n}", "mske 10.0.0.0/9 {\n", "mske example.org }", `mske "" {`,
+	} {
+		f.Add(seed)
+	}
+	dir := newCorefile(f)
+	f.Fuzz(func(t *testing.T, input string) {
+		if _, err := dir.parse(input); err != nil && !strings.HasPrefix(err.Error(), "Testfile:") {
+			t.Errorf("Expected an error with file and line, got %v", err)
+		}
+	})
+}
