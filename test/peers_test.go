@@ -1,6 +1,8 @@
 package test
 
 import (
+	"encoding/json"
+	"os/exec"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -26,12 +28,29 @@ func (n *network) checkPeer() {
 		{name, dns.TypeCDNSKEY, exists},
 		{name, dns.TypeDNSKEY, exists},
 	})
+	for host, want := range map[string]string{n.b.host: "secure", "ns2." + n.b.domain: "absent"} {
+		if got := n.fetchStatus(host); got != want {
+			n.t.Errorf("Expected mske fetch to find the announcement of %s %s, got %s", host, want, got)
+		}
+	}
 	n.startCoreDNS(n.a, delegated, n.addr(ipFetch))
 	kskA, zskA, kskB, zskB := tag(n.t, n.a.ksk), tag(n.t, n.a.zsk), tag(n.t, n.b.ksk), tag(n.t, n.b.zsk)
 	daemon.AwaitTags(n.t, n.addr(ipA), shared, dns.TypeDNSKEY, kskA, zskA, zskB)
 	daemon.AwaitTags(n.t, n.addr(ipA), shared, dns.TypeCDS, kskA, kskB)
 	daemon.AwaitTags(n.t, n.addr(ipA), shared, dns.TypeCDNSKEY, kskA, kskB)
 	judge(n.t, n.addr(ipFetch), apexQuestions)
+}
+
+// fetchStatus is the verdict of `mske fetch` on the announcement of a host.
+func (n *network) fetchStatus(host string) string {
+	n.t.Helper()
+	cmd := exec.Command(ours(n.t, "mske"), "fetch", "--json", "--resolver", n.addr(ipFetch), "--trust-anchor", n.anchor, shared, host)
+	out, _ := cmd.Output() // its exit status says no more than the verdict
+	var result struct{ Status string }
+	if err := json.Unmarshal(out, &result); err != nil {
+		n.t.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+	return result.Status
 }
 
 func TestKnotPeerThatSignsItself(t *testing.T) {
