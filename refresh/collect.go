@@ -42,12 +42,13 @@ func (c *collection) succeeded(z *Zone, now time.Time, ttl time.Duration) {
 }
 
 // collect starts the collections of z that are due. Those of hosts that are no
-// longer imported from end; what is known of them stays.
+// longer imported from end, and are forgotten once such a host may be asked
+// again; what is known of its keys stays.
 func (e *Engine) collect(z *zone) {
 	now := e.loop.now
 	hosts, _ := z.imports(z.facts.state)
 	for host, c := range z.fetching {
-		if !slices.Contains(hosts, host) && !c.running {
+		if !slices.Contains(hosts, host) && !c.running && !c.asked.Add(z.RefreshMin).After(now) {
 			delete(z.fetching, host)
 			z.settle("fetch " + host)
 		}

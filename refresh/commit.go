@@ -40,11 +40,12 @@ type job struct {
 	decision decision
 	record   store.Zone
 	now      time.Time
-	old      *serve.Apex
+	old      *serve.Apex // served now
+	made     *serve.Apex // made from a decision before, served or not
 	was      merge.Joint // what is served now
 	sign     bool        // the apex has to be made anew
 
-	apex   *serve.Apex // made from decision.view
+	apex   *serve.Apex // to be served
 	served merge.Joint // what is in apex
 	err    error       // of signing
 	stored error       // of storing; nil if it is stored
@@ -119,12 +120,12 @@ func (e *Engine) prepare(z *zone) *job {
 	z.facts.state.Own, z.facts.state.Cold = d.own, d.cold
 	e.loop.news = true
 
-	j := &job{zone: z, decision: d, record: z.facts.state, now: now, old: z.apex, was: z.facts.state.Joint}
+	j := &job{zone: z, decision: d, record: z.facts.state, now: now, old: z.apex, made: z.made, was: z.facts.state.Joint}
 	j.sign = z.apex == nil || !d.view.equal(z.shown) || due(z.signAt, now)
 	if d.view.answer == full {
 		j.record.Joint = d.view.joint
 	}
-	if !j.sign && z.known && sameRecord(j.record, z.stored) && sameAnnouncement(z, d) {
+	if !j.sign && z.known && !z.resigned && sameRecord(j.record, z.stored) && sameAnnouncement(z, d) {
 		return nil
 	}
 	return j
@@ -160,8 +161,8 @@ func (e *Engine) commit(jobs []*job) error {
 	records := make(map[string]store.Zone)
 	byKey := make(map[string]*job)
 	for _, j := range jobs {
-		j.make(j.decision.view)
-		if j.err != nil {
+		j.make(j.decision.view, j.made)
+		if j.made = j.apex; j.err != nil {
 			continue
 		}
 		if j.decision.view.answer == full {
@@ -196,11 +197,12 @@ func (e *Engine) put(records map[string]store.Zone, jobs map[string]*job) error 
 	return nil
 }
 
-// make signs v, unless that is what is served already.
-func (j *job) make(v view) {
+// make signs v, unless that is what is served already. Signatures of like are
+// used again.
+func (j *job) make(v view, like *serve.Apex) {
 	j.apex, j.served = j.old, v.joint
 	if j.sign {
-		j.apex, j.err = sign(j.zone.Zone, v, j.record.Signatures, j.old, j.now)
+		j.apex, j.err = sign(j.zone.Zone, v, j.record.Signatures, like, j.now)
 	}
 }
 
@@ -211,9 +213,9 @@ func (j *job) add() {
 	if v.answer != full || len(j.was.DNSKEY) == 0 {
 		return // it takes nothing away
 	}
-	if sum := plus(j.zone.Name, j.was, v.joint); !difference(v.joint, sum).None() {
+	if sum := plus(j.zone.Name, j.was, v.joint); !reflect.DeepEqual(sum, v.joint) {
 		v.joint = sum
-		j.make(v)
+		j.make(v, j.old)
 	}
 }
 
@@ -290,6 +292,7 @@ func (e *Engine) publish(j *job) {
 		return
 	}
 	z.settle("sign")
+	z.made = j.made
 	if j.sign {
 		e.show(z, j)
 	}
@@ -298,7 +301,7 @@ func (e *Engine) publish(j *job) {
 		return
 	}
 	z.settle("store")
-	z.stored, z.known = j.record, true
+	z.stored, z.known, z.resigned = j.record, true, false
 	if !sameAnnouncement(z, d) {
 		z.announcement, z.announced = d.announcement, true
 		e.announce(z)

@@ -81,6 +81,7 @@ func decide(z *Zone, f facts, now time.Time) decision {
 
 	until := lostUntil(f.state, o.lost, now)
 	d.local = o.local(!until.IsZero())
+	// Without a usable key of ours, peers are told nothing rather than less.
 	d.announcement, d.announced = o.announcement(z.Name, d.local), o.usable == nil
 	d.view.joint = merge.Union(z.Name, d.local, f.state.Peers)
 	d.view.signers = o.signers(f.state.Signers)
@@ -96,7 +97,8 @@ func decide(z *Zone, f facts, now time.Time) decision {
 		d.next = earliest(d.next, until)
 	case z.Whole || established:
 	case !f.looked:
-		d.view = view{}
+		d.fail()
+		d.cold = f.state.Cold
 		d.find("cold", levelProblem, "its apex key sets are not served before the zone has been read for the first time")
 	default:
 		d.start(z, f, now)
@@ -111,15 +113,30 @@ func (d *decision) find(topic string, l level, format string, args ...any) {
 	d.findings = append(d.findings, finding{topic, l, fmt.Sprintf(format, args...)})
 }
 
-// hold leaves everything as it was served last; a zone that never was is not
-// served.
+// fail has the zone not served at all.
+func (d *decision) fail() {
+	d.view.answer, d.view.joint = failing, merge.Joint{}
+}
+
+// hold leaves everything as it was served last, and announces no key that is
+// not served; a zone that never was served is not.
 func (d *decision) hold(f facts) {
 	d.own, d.cold = f.state.Own, f.state.Cold
 	if len(f.state.Joint.DNSKEY) == 0 {
-		d.view = view{}
+		d.announced = false
+		d.fail()
 		return
 	}
 	d.view.joint = f.state.Joint
+	a, j := &d.announcement, f.state.Joint
+	a.DNSKEY = common(a.DNSKEY, j.DNSKEY)
+	a.CDNSKEY = common(a.CDNSKEY, j.CDNSKEY)
+	a.CDS = common(a.CDS, j.CDS)
+}
+
+// common returns those of a that are in b.
+func common[T comparable](a, b []T) []T {
+	return slices.DeleteFunc(slices.Clone(a), func(v T) bool { return !slices.Contains(b, v) })
 }
 
 // start decides about a zone that was never served (rule M5): if it is
@@ -149,7 +166,7 @@ func (d *decision) start(z *Zone, f facts, now time.Time) {
 	}
 	if end := d.cold.Add(coldWait); end.After(now) {
 		d.next = earliest(d.next, end)
-		d.view = view{}
+		d.fail()
 		d.find("cold", levelProblem, "%sits apex key sets are not served", text)
 		return
 	}
@@ -162,7 +179,7 @@ func (d *decision) reportKeys(o ours) {
 	if o.usable == nil {
 		d.find("usable", levelInfo, "")
 	} else {
-		d.find("usable", levelProblem, "it cannot be signed, so that what was served last is: %v", o.usable)
+		d.find("usable", levelProblem, "it cannot be signed; what was served last stays while its signatures last, and without that its apex key sets are not served: %v", o.usable)
 	}
 	if len(o.marks) > store.MaxOwnKeys {
 		d.find("many", levelProblem, "it has %d keys of ours, more than %d: remove old ones", len(o.marks), store.MaxOwnKeys)
@@ -204,7 +221,7 @@ func tags(ks []merge.Key) string {
 func (o *ours) announcement(zone string, l merge.Local) merge.Announcement {
 	a := announce.Own(zone, o.Schedule)
 	for _, k := range o.lost {
-		if i := mark(o.marks, k); o.marks[i].SignsData {
+		if i := mark(o.marks, k); o.marks[i].SignsData && !slices.Contains(a.DNSKEY, k) {
 			a.DNSKEY = append(a.DNSKEY, k)
 		}
 		if !slices.Contains(l.SecureEntry, k) {

@@ -140,6 +140,7 @@ func (e *Engine) run() {
 			return
 		case <-e.lease.Done():
 			e.config.Log.Infof("A newer configuration has taken over the state file")
+			e.release()
 			return
 		case f := <-e.loop.done:
 			e.loop.now = time.Now()

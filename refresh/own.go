@@ -87,6 +87,9 @@ func planOwn(z *Zone, f facts, now time.Time) ours {
 		if k.Signer != nil {
 			p.private = append(p.private, k)
 		}
+		if i := mark(rest, k.ID()); i >= 0 && rest[i].SecureEntry && !slices.Contains(p.SecureEntry, k) {
+			p.insist(k)
+		}
 	}
 	for _, k := range p.Published {
 		p.publish(k, rest)
@@ -95,6 +98,22 @@ func planOwn(z *Zone, f facts, now time.Time) ours {
 		p.remember(o)
 	}
 	return p.ours
+}
+
+// insist keeps k a secure entry, which it was: as long as the parent's DS is
+// not known, it may be the only one that is named there (rule K3).
+func (p *ownPlan) insist(k *keys.Key) {
+	if !slices.Contains(p.Published, k) {
+		p.Published = append(p.Published, k)
+	}
+	if k.Signer == nil {
+		p.lost = append(p.lost, k.ID())
+		return
+	}
+	p.SecureEntry = append(p.SecureEntry, k)
+	if !slices.Contains(p.SignDNSKEY, k) {
+		p.SignDNSKEY = append(p.SignDNSKEY, k)
+	}
 }
 
 type ownPlan struct {
@@ -153,7 +172,7 @@ func (p *ownPlan) publish(k *keys.Key, old []store.Own) {
 	if !o.Chain {
 		o.Gone = time.Time{}
 	}
-	o.SecureEntry = slices.Contains(p.SecureEntry, k)
+	o.SecureEntry = slices.Contains(p.SecureEntry, k) || slices.Contains(p.lost, k.ID())
 	o.SignsData = k.Role.SignsData()
 	p.marks = append(p.marks, o)
 }
@@ -216,9 +235,16 @@ func ids(ks []*keys.Key) []merge.Key {
 // signers returns the keys that sign the apex. Those without private halves
 // contribute signatures that they made before, for as long as these last.
 func (o *ours) signers(chain []merge.Key) serve.Signers {
+	var public []merge.Key
+	for _, m := range o.marks {
+		private := slices.ContainsFunc(o.private, func(k *keys.Key) bool { return k.ID() == m.Key })
+		if m.SignsData && !private {
+			public = append(public, m.Key)
+		}
+	}
 	return serve.Signers{
 		SecureEntry: append(slices.Clone(o.SignDNSKEY), o.public(o.lost)...),
-		Data:        append(o.dataSigners(chain), o.public(o.held)...),
+		Data:        append(o.dataSigners(chain), o.public(public)...),
 	}
 }
 

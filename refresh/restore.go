@@ -7,7 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
 )
 
@@ -21,11 +24,16 @@ func (e *Engine) restore(stored map[string]store.Zone) {
 	for _, z := range e.zones {
 		jobs = append(jobs, z.restoreJob(e.loop.now))
 	}
-	inParallel(jobs, func(j *job) { j.make(j.decision.view) })
+	inParallel(jobs, func(j *job) { j.make(j.decision.view, nil) })
 	for _, j := range jobs {
 		z := j.zone
 		e.loop.due.Push(z)
-		if j.err == nil {
+		if j.err != nil { // nothing can sign: said when it is decided about
+			j.apex, j.decision.view.answer, j.err = &serve.Apex{Zone: z.Name}, failing, nil
+			e.show(z, j)
+		} else {
+			z.made = j.apex
+			z.resigned = !slices.EqualFunc(j.apex.Signatures(), z.facts.state.Signatures, sameSignature)
 			e.show(z, j)
 		}
 		e.loop.dirty[z] = true
@@ -44,10 +52,12 @@ func (z *zone) restoreJob(now time.Time) *job {
 	s := z.facts.state
 	v := view{answer: full, joint: s.Joint, signers: o.signers(s.Signers), hasCNS: s.HasCNS, hasCSYNC: s.HasCSYNC}
 	if len(s.Joint.DNSKEY) == 0 {
-		v = view{}
+		v.answer = failing
 	}
 	return &job{zone: z, decision: decision{view: v}, record: s, now: now, sign: true}
 }
+
+func sameSignature(a, b *dns.RRSIG) bool { return a.Signature == b.Signature }
 
 func inParallel(jobs []*job, do func(*job)) {
 	var wg sync.WaitGroup

@@ -65,7 +65,7 @@ func (e *Engine) summarize() Status {
 		}
 		for host, c := range z.fetching {
 			i := peer(z.facts.state.Peers, host)
-			if i >= 0 && c.verdict != fetch.Indeterminate && c.verdict != fetch.Secure {
+			if i >= 0 && !c.ended.IsZero() && c.verdict != fetch.Secure {
 				s.Stale++
 			}
 		}

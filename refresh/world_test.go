@@ -34,6 +34,8 @@ const (
 	theirNS2 = "ns2.example.org."
 )
 
+var errNotYet = errors.New("the backend is not there yet")
+
 // world is what surrounds an engine: a zone behind it, key files, peers, and
 // what it publishes.
 type world struct {
@@ -245,11 +247,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, dir: t.TempDir(), log: new(logbook),
 		peers: &peers{says: make(map[string]func() fetch.Result), asked: make(map[string][]time.Time)},
 		out:   &outlet{apexes: make(map[*Zone]*serve.Apex), subtrees: make(map[*Subtree]*serve.Subtree)}}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(strings.Join(w.log.lines, "\n"))
-		}
-	})
+	w.showLog()
 	w.ksk, w.zsk = w.newKey(zoneName, 257), w.newKey(zoneName, 256)
 	w.chain = &chainZone{name: zoneName, serial: 1, ns: []string{ourNS}, keys: []*keys.Key{w.ksk, w.zsk}, signers: []*keys.Key{w.zsk}}
 	w.zone = &Zone{
@@ -259,13 +257,20 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// showLog prints the log of a test that fails.
+func (w *world) showLog() {
+	w.t.Cleanup(func() {
+		if w.t.Failed() {
+			w.t.Log(strings.Join(w.log.lines, "\n"))
+		}
+	})
+}
+
 // newKey makes a key with its files.
 func (w *world) newKey(zone string, flags uint16) *keys.Key {
 	w.t.Helper()
-	k, private, err := keys.Generate(zone, dns.ECDSAP256SHA256, flags, nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	k, private := generate(w.t, zone, flags)
+	var err error
 	if k.Base, err = keys.Write(w.dir, k, private); err != nil {
 		w.t.Fatal(err)
 	}
@@ -290,11 +295,21 @@ func newProvider(t *testing.T) provider {
 
 func newPublic(t *testing.T, flags uint16) merge.Key {
 	t.Helper()
-	k, _, err := keys.Generate(zoneName, dns.ECDSAP256SHA256, flags, nil)
+	k, _ := generate(t, zoneName, flags)
+	return k.ID()
+}
+
+// drawn are the tags of all keys: two that are the same would be refused.
+var drawn = make(map[uint16]bool)
+
+func generate(t *testing.T, zone string, flags uint16) (k *keys.Key, private string) {
+	t.Helper()
+	k, private, err := keys.Generate(zone, dns.ECDSAP256SHA256, flags, drawn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return k.ID()
+	drawn[k.Tag()] = true
+	return k, private
 }
 
 func (p provider) announcement() merge.Announcement {
@@ -321,12 +336,11 @@ func (w *world) start() *Engine {
 	return e
 }
 
-// slow returns a started engine for tests of long times: it polls every few
-// minutes.
+// startSlow starts an engine for tests of long times: it polls every half hour.
 func (w *world) startSlow() *Engine {
 	w.t.Helper()
 	e := New(w.config())
-	e.pollEvery = 10 * time.Minute
+	e.pollEvery = 30 * time.Minute
 	if err := e.Start(); err != nil {
 		w.t.Fatalf("Expected the engine to start, got %v", err)
 	}
@@ -439,4 +453,85 @@ func (w *world) join() provider {
 // with returns our keys of one kind and others.
 func with(own *keys.Key, others ...merge.Key) []merge.Key {
 	return append([]merge.Key{own.ID()}, others...)
+}
+
+// crash returns the world as the next process finds it after kill -9: the same
+// keys and state file, nothing in memory, and nobody answers.
+func (w *world) crash() *world {
+	w.t.Helper()
+	n := &world{t: w.t, dir: w.t.TempDir(), ksk: w.ksk, zsk: w.zsk, log: new(logbook),
+		peers: &peers{says: make(map[string]func() fetch.Result), asked: make(map[string][]time.Time)},
+		out:   &outlet{apexes: make(map[*Zone]*serve.Apex), subtrees: make(map[*Subtree]*serve.Subtree)}}
+	n.showLog()
+	entries, err := os.ReadDir(w.dir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, entry := range entries {
+		data, err := os.ReadFile(filepath.Join(w.dir, entry.Name()))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(n.dir, entry.Name()), data, 0o600)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	n.chain = &chainZone{name: w.chain.name, serial: w.chain.serial, ns: w.chain.ns, cns: w.chain.cns,
+		keys: w.chain.keys, signers: w.chain.signers, down: errNotYet}
+	z := *w.zone
+	z.Ask, z.Fetcher = n.chain.ask, n.peers
+	n.zone = &z
+	for _, s := range w.subs {
+		n.subs = append(n.subs, &Subtree{NS: s.NS, Zone: n.zone})
+	}
+	return n
+}
+
+// startOnly starts an engine without letting any time pass.
+func (w *world) startOnly() *Engine {
+	w.t.Helper()
+	e := New(w.config())
+	if err := e.Start(); err != nil {
+		w.t.Fatalf("Expected the engine to start, got %v", err)
+	}
+	w.t.Cleanup(e.Stop)
+	return e
+}
+
+// text returns what a serves, octet by octet.
+func text(a *serve.Apex) string {
+	var b strings.Builder
+	for _, s := range []serve.ApexSet{a.DNSKEY, a.CDS, a.CDNSKEY} {
+		fmt.Fprintln(&b, s.Answer)
+		if s.RRset == nil {
+			continue
+		}
+		for _, rr := range s.RRset.RRs {
+			fmt.Fprintln(&b, rr)
+		}
+		for _, sig := range s.RRset.Sigs {
+			fmt.Fprintln(&b, sig)
+		}
+	}
+	return b.String()
+}
+
+func keyOf(rr dns.RR) merge.Key { return merge.KeyOf(rr.(*dns.DNSKEY)) }
+
+// entriesOf returns the keys in a's CDNSKEY RRset.
+func entriesOf(a *serve.Apex) []merge.Key {
+	var ks []merge.Key
+	for _, rr := range a.CDNSKEY.RRset.RRs {
+		ks = append(ks, merge.KeyOf(&rr.(*dns.CDNSKEY).DNSKEY))
+	}
+	return ks
+}
+
+// writeKey writes a key without the syncs that an operator's key deserves.
+func writeKey(t *testing.T, dir string, k *keys.Key, private string) {
+	t.Helper()
+	base := filepath.Join(dir, fmt.Sprintf("K%s+%03d+%05d", k.Zone(), k.DNSKEY.Algorithm, k.Tag()))
+	if err := errors.Join(os.WriteFile(base+".private", []byte(private), 0o600), os.WriteFile(base+".key", []byte(k.DNSKEY.String()+"\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -25,8 +25,11 @@ type zone struct {
 	stored store.Zone // as last written
 	known  bool       // whether the store has it
 
+	resigned bool // the signatures served are not those stored
+
 	shown        view               // what is published
 	apex         *serve.Apex        // made from shown
+	made         *serve.Apex        // made from the last decision, whether or not it was published
 	announcement merge.Announcement // what the subtrees announce
 	announced    bool
 
@@ -90,7 +93,7 @@ func (e *Engine) tick(z *zone) {
 	}
 	for _, c := range z.fetching {
 		if !c.running {
-			next = append(next, c.next)
+			next = append(next, c.next) // long past for one that ended
 		}
 	}
 	for _, at := range next {

@@ -1,0 +1,304 @@
+package refresh
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/merge"
+)
+
+// foreignKey returns a key that has no file: only the plugins behind mske have
+// it.
+func foreignKey(t *testing.T, flags uint16) *keys.Key {
+	t.Helper()
+	k, _ := generate(t, zoneName, flags)
+	return k
+}
+
+// announcedKeys returns the DNSKEYs that are announced for the zone.
+func announcedKeys(e *Engine) []merge.Key { return e.zones[0].announcement.DNSKEY }
+
+func TestKeyOfTheChainIsServedAndAnnouncedUntilCachesForgotIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.startSlow()
+		k := foreignKey(t, 256)
+		w.chain.change(true, func(c *chainZone) { c.keys = append(c.keys, k) })
+		w.pass(time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), k.ID()), with(w.ksk))
+		if !slices.Contains(announcedKeys(e), k.ID()) {
+			t.Error("Expected the key to be announced")
+		}
+
+		w.chain.change(true, func(c *chainZone) { c.keys = []*keys.Key{w.ksk, w.zsk} })
+		w.pass(w.zone.MaxZoneTTL - time.Minute)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), k.ID()), with(w.ksk))
+		n := w.crash() // the hold survives
+		n.startOnly()
+		n.expectKeys(with(w.ksk, w.zsk.ID(), k.ID()), with(w.ksk))
+		w.pass(time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+	})
+}
+
+func TestKeyOfTheChainThatReappearsStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow()
+		k := foreignKey(t, 256)
+		for range 3 {
+			w.chain.change(true, func(c *chainZone) { c.keys = []*keys.Key{w.ksk, w.zsk, k} })
+			w.pass(time.Hour)
+			w.chain.change(true, func(c *chainZone) { c.keys = []*keys.Key{w.ksk, w.zsk} })
+			w.pass(w.zone.MaxZoneTTL - time.Hour)
+			w.expectKeys(with(w.ksk, w.zsk.ID(), k.ID()), with(w.ksk))
+		}
+	})
+}
+
+func TestKeyOfAPeerInTheChainIsNotAnnouncedAsOurs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.startSlow()
+		k := foreignKey(t, 256)
+		p := provider{newPublic(t, 257), k.ID()}
+		w.join()
+		w.peers.set(theirNS, announces(p.announcement()))
+		w.pass(time.Hour)
+		w.chain.change(true, func(c *chainZone) { c.keys = append(c.keys, k) })
+		w.pass(time.Hour)
+		if slices.Contains(announcedKeys(e), k.ID()) {
+			t.Error("Expected the peer's key not to be announced")
+		}
+		// The peer drops it while the zone still holds it: then it is ours.
+		w.peers.set(theirNS, announces(newProvider(t).announcement()))
+		w.pass(3 * time.Hour)
+		if !slices.Contains(announcedKeys(e), k.ID()) {
+			t.Error("Expected the key to be announced")
+		}
+	})
+}
+
+func TestPeerThatCopiesOurKeyDoesNotSilenceUs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.startSlow()
+		k := foreignKey(t, 256) // the chain signs with it; mske has no file of it
+		w.chain.change(true, func(c *chainZone) { c.keys, c.signers = []*keys.Key{w.ksk, k}, []*keys.Key{k} })
+		w.pass(time.Hour)
+		p := provider{newPublic(t, 257), k.ID()}
+		w.join()
+		w.peers.set(theirNS, announces(p.announcement()))
+		w.pass(3 * time.Hour)
+		if !slices.Contains(announcedKeys(e), k.ID()) {
+			t.Error("Expected our key to be announced on")
+		}
+	})
+}
+
+func TestZoneSignedWithUnknownKeysStaysAsItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.startSlow()
+		p := w.join()
+		w.pass(time.Hour)
+		unknown := foreignKey(t, 256)
+		w.chain.change(true, func(c *chainZone) { c.keys, c.signers = nil, []*keys.Key{unknown}; c.cns = nil })
+		w.pass(3 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+		w.expectReady(e, false)
+		expectLog(t, w.log, 1, "ERROR", "is signed with key")
+
+		w.chain.change(true, func(c *chainZone) { c.keys, c.signers = []*keys.Key{w.ksk, w.zsk}, []*keys.Key{w.zsk} })
+		w.pass(time.Hour)
+		w.expectReady(e, true)
+		expectLog(t, w.log, 1, "no longer so", "is signed with key")
+	})
+}
+
+func TestUnsignedZoneIsNotServedAtFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.chain.change(true, func(c *chainZone) { c.signers = []*keys.Key{foreignKey(t, 256)}; c.keys = nil })
+		e := w.start()
+		w.expectFailing()
+		w.expectReady(e, false)
+	})
+}
+
+func TestUnreadableZoneKeepsItsTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.startSlow()
+		p := w.join()
+		w.pass(time.Hour)
+		w.chain.change(true, func(c *chainZone) { c.down = errors.New("the backend is away") })
+		w.pass(week)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+		w.expectReady(e, true)
+		expectLog(t, w.log, 1, "WARNING", "could not be read")
+		if len(w.peers.times(theirNS)) < 24*7 {
+			t.Error("Expected the collections to go on")
+		}
+	})
+}
+
+func TestZoneWithoutKeysFailsAloneUntilTheyCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.removeKey(w.ksk)
+		w.chain.change(true, func(c *chainZone) { c.keys = nil })
+		e := w.start()
+		w.expectFailing()
+		w.expectReady(e, false)
+		expectLog(t, w.log, 1, "ERROR", "no KSK or CSK of ours")
+
+		w.ksk = w.newKey(zoneName, 257)
+		w.pass(5 * time.Second)
+		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+		w.expectReady(e, true)
+	})
+}
+
+func TestNewKeyFileTakesEffectWithinSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.start()
+		k := w.newKey(zoneName, 256)
+		w.pass(3 * time.Second)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), k.ID()), with(w.ksk))
+		if !slices.Contains(announcedKeys(e), k.ID()) {
+			t.Error("Expected the new key to be announced")
+		}
+	})
+}
+
+func TestRemovedDataKeyStaysUntilCachesForgotIt(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			second := w.newKey(zoneName, 256)
+			w.startSlow()
+			w.pass(time.Hour)
+			n := w
+			if restart {
+				n = w.crash()
+				n.chain.down = nil
+			}
+			k := *second
+			k.Base = filepath.Join(n.dir, filepath.Base(k.Base))
+			n.removeKey(&k)
+			if restart {
+				n.startSlow()
+			}
+			n.pass(23 * time.Hour)
+			n.expectKeys(with(w.ksk, w.zsk.ID(), second.ID()), with(w.ksk))
+			n.pass(3 * time.Hour)
+			n.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+		})
+	}
+}
+
+func TestRemovedSecureEntryKeyIsServedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		old := w.ksk
+		e := w.startSlow()
+		w.pass(time.Hour)
+		w.ksk = w.newKey(zoneName, 257)
+		w.removeKey(old)
+		w.pass(3 * week) // its private half is still in memory
+		w.expectKeys(with(w.ksk, w.zsk.ID(), old.ID()), with(w.ksk, old.ID()))
+		expectSigned(t, w.apex().DNSKEY, old)
+		expectLog(t, w.log, 1, "its file has gone")
+		w.expectReady(e, true)
+	})
+}
+
+func TestSecureEntryKeyLostOverARestartIsServedToTheEndOfItsSignatures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow()
+		w.join()
+		w.pass(time.Hour)
+		before := text(w.apex())
+
+		n := w.crash()
+		n.chain.down = nil
+		n.peers.set(theirNS, announces(newProvider(t).announcement()))
+		lost := *w.ksk
+		lost.Base = filepath.Join(n.dir, filepath.Base(lost.Base))
+		n.removeKey(&lost)
+		n.ksk = n.newKey(zoneName, 257) // the operator thought this was how to roll
+		e := n.startSlow()
+		n.pass(8 * 24 * time.Hour)
+		a := n.apex()
+		expectSigned(t, a.DNSKEY, w.ksk)
+		if len(a.DNSKEY.RRset.RRs) != 3 {
+			t.Errorf("Expected the keys that the signature is over, got\n%s, before\n%s", text(a), before)
+		}
+		n.expectReady(e, false)
+		expectLog(t, n.log, 1, "ERROR", "put them back")
+
+		n.pass(8 * 24 * time.Hour) // its signatures are over: it is in CDS no more
+		if !slices.ContainsFunc(n.apex().DNSKEY.RRset.RRs, func(rr dns.RR) bool { return merge.KeyOf(rr.(*dns.DNSKEY)) == w.ksk.ID() }) {
+			t.Error("Expected the lost key to stay in DNSKEY")
+		}
+		for _, rr := range n.apex().CDNSKEY.RRset.RRs {
+			if merge.KeyOf(&rr.(*dns.CDNSKEY).DNSKEY) == w.ksk.ID() {
+				t.Error("Expected a key that signs no more to leave CDS")
+			}
+		}
+		expectSigned(t, n.apex().DNSKEY, n.ksk)
+
+	})
+}
+
+func TestRestartWithoutAnyKeyServesStoredSignatures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow()
+		w.join()
+		w.pass(time.Hour)
+		n := w.crash()
+		for _, name := range []string{filepath.Base(w.ksk.Base), filepath.Base(w.zsk.Base)} {
+			os.Remove(filepath.Join(n.dir, name+".key"))
+			os.Remove(filepath.Join(n.dir, name+".private"))
+		}
+		e := n.startOnly()
+		if got, want := text(n.apex()), text(w.apex()); got != want {
+			t.Errorf("Expected what was served before, got\n%s\nwant\n%s", got, want)
+		}
+		n.pass(4 * time.Hour)
+		if got, want := text(n.apex()), text(w.apex()); got != want {
+			t.Errorf("Expected what was served before, got\n%s\nwant\n%s", got, want)
+		}
+		n.expectReady(e, false)
+		if e.zones[0].announced {
+			t.Error("Expected nothing to be announced rather than less")
+		}
+	})
+}
+
+func TestChainSignerOutsideOurFilesNeedsItsKeyOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		k := foreignKey(t, 256)
+		w.chain.change(true, func(c *chainZone) { c.keys, c.signers = []*keys.Key{k}, []*keys.Key{k} })
+		e := w.start()
+		// CDS is signed by a data key of ours, as k's private half is elsewhere.
+		w.expectKeys(with(w.ksk, w.zsk.ID(), k.ID()), with(w.ksk))
+		if data := w.apex().Data; len(data) != 1 || data[0].ID() != w.zsk.ID() {
+			t.Errorf("Expected the corrected denials to be signed by %s, got %v", w.zsk, data)
+		}
+		w.expectReady(e, true)
+	})
+}

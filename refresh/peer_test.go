@@ -1,0 +1,321 @@
+package refresh
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/merge"
+)
+
+const (
+	day  = 24 * time.Hour
+	week = 7 * day
+)
+
+func TestNothingButASecureAnnouncementChangesTheJointSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.startSlow()
+		p := w.join()
+		w.pass(time.Hour)
+		for _, v := range []fetch.Verdict{fetch.Absent, fetch.Insecure, fetch.Bogus, fetch.Unreachable, fetch.Refused, fetch.Stale, fetch.Indeterminate} {
+			w.peers.set(theirNS, verdict(v))
+			w.pass(3 * day)
+			w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+			w.expectReady(e, true) // somebody else's failure
+			expectLog(t, w.log, 1, theirNS+" is "+v.String(), "its keys stay")
+			if s := e.Status(); s.Stale != 1 {
+				t.Errorf("Expected one stale announcement, got %d", s.Stale)
+			}
+		}
+	})
+}
+
+func TestCNSThatComesAndGoesTakesNothingAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow()
+		p := w.join()
+		w.pass(time.Hour)
+		for range 3 {
+			w.chain.change(true, func(c *chainZone) { c.cns = nil })
+			w.pass(3 * day)
+			w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+			w.chain.change(true, func(c *chainZone) { c.cns = []string{ourNS, theirNS} })
+			w.pass(time.Hour)
+			w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+		}
+	})
+}
+
+func TestRetiredKeyLeavesCDSAtOnceAndDNSKEYWhenCachesForgotIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow()
+		p, q := w.join(), newProvider(t)
+		w.pass(2 * time.Hour)
+		w.peers.set(theirNS, announces(q.announcement()))
+		w.pass(time.Hour + time.Minute) // it has been collected by now
+		both := with(w.ksk, w.zsk.ID(), p.zsk, q.zsk)
+		w.expectKeys(both, with(w.ksk, q.ksk))
+		w.pass(w.zone.MaxZoneTTL - time.Hour)
+		w.expectKeys(both, with(w.ksk, q.ksk))
+		w.pass(4 * time.Hour) // MaxZoneTTL, the TTL of an hour, and the next collection
+		w.expectKeys(with(w.ksk, w.zsk.ID(), q.zsk), with(w.ksk, q.ksk))
+	})
+}
+
+func TestKeyThatReappearsStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow()
+		p := w.join()
+		w.pass(2 * time.Hour)
+		q := provider{p.ksk, newPublic(t, 256)}
+		w.peers.set(theirNS, announces(q.announcement()))
+		w.pass(23 * time.Hour)
+		back := p.announcement()
+		back.DNSKEY = append(back.DNSKEY, q.zsk)
+		w.peers.set(theirNS, announces(back))
+		w.pass(2 * time.Hour)
+		w.peers.set(theirNS, announces(q.announcement()))
+		w.pass(23 * time.Hour) // the wait began anew
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk, q.zsk), with(w.ksk, p.ksk))
+	})
+}
+
+func TestCollectionFollowsTheTTLWithinItsBounds(t *testing.T) {
+	for _, tc := range []struct{ ttl, least, most time.Duration }{
+		{time.Second, time.Minute, time.Minute + time.Second},
+		{10 * time.Minute, 9 * time.Minute, 10*time.Minute + time.Second},
+		{week, 54 * time.Minute, time.Hour + time.Second},
+	} {
+		t.Run(fmt.Sprint(tc.ttl), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.startSlow()
+				p := w.join()
+				a := p.announcement()
+				a.TTL = tc.ttl
+				w.peers.set(theirNS, announces(a))
+				w.pass(5 * time.Hour)
+				expectGaps(t, w.peers.times(theirNS), tc.least, tc.most)
+			})
+		})
+	}
+}
+
+func expectGaps(t *testing.T, times []time.Time, least, most time.Duration) {
+	t.Helper()
+	if len(times) < 3 {
+		t.Fatalf("Expected several collections, got %v", times)
+	}
+	for i := range times[1:] {
+		if gap := times[i+1].Sub(times[i]); gap < least || gap > most {
+			t.Errorf("Expected %v to %v between collections, got %v", least, most, gap)
+		}
+	}
+}
+
+func TestFailuresAreRetriedLessAndLessOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow()
+		w.join()
+		w.peers.set(theirNS, verdict(fetch.Bogus))
+		w.pass(12 * time.Hour)
+		times := w.peers.times(theirNS)
+		expectGaps(t, times, time.Minute, time.Hour+time.Second)
+		if first := times[1].Sub(times[0]); first > 2*time.Minute {
+			t.Errorf("Expected the first retry soon, got one after %v", first)
+		}
+		if last := times[len(times)-1].Sub(times[len(times)-2]); last < 50*time.Minute {
+			t.Errorf("Expected the last retries an hour apart, got %v", last)
+		}
+	})
+}
+
+func TestHostIsNeverAskedTwiceWithinTheLeastTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		p := w.join()
+		for i := range 120 { // CNS changes every second, and is gone every other
+			w.chain.change(true, func(c *chainZone) {
+				c.cns = []string{ourNS, theirNS, theirNS2}[:2+i%2]
+				if i%4 == 3 {
+					c.cns = nil
+				}
+			})
+			w.pass(time.Second)
+		}
+		w.peers.set(theirNS2, announces(p.announcement()))
+		for _, host := range []string{theirNS, theirNS2} {
+			expectGaps(t, append(w.peers.times(host), time.Now().Add(time.Hour)), time.Minute, 2*time.Hour)
+		}
+	})
+}
+
+func TestRestartDoesNotAskAgainTooSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.join()
+		w.pass(2 * time.Second)
+		n := w.crash()
+		n.chain.down = nil
+		n.startOnly()
+		n.pass(30 * time.Second)
+		if asked := n.peers.times(theirNS); len(asked) != 0 {
+			t.Errorf("Expected no collection within a minute of the last, got %v", asked)
+		}
+		n.pass(time.Minute)
+		if asked := n.peers.times(theirNS); len(asked) == 0 {
+			t.Error("Expected a collection after that")
+		}
+	})
+}
+
+func TestNewCNSStartsACollectionAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.join()
+		w.pass(10 * time.Minute) // the next collection would be in 50 minutes
+		before := len(w.peers.times(theirNS))
+		w.chain.change(true, func(c *chainZone) { c.cns = []string{ourNS, theirNS, theirNS2} })
+		w.pass(2 * time.Second)
+		if after := len(w.peers.times(theirNS)); after != before+1 {
+			t.Errorf("Expected one more collection, got %d", after-before)
+		}
+		if len(w.peers.times(theirNS2)) != 1 {
+			t.Error("Expected the new host to be asked")
+		}
+	})
+}
+
+func TestCNSOptionOverridesTheZone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.zone.CNS = []string{ourNS, theirNS2}
+		w.chain.change(true, func(c *chainZone) { c.cns = []string{ourNS, theirNS} })
+		w.start()
+		if len(w.peers.times(theirNS)) != 0 || len(w.peers.times(theirNS2)) == 0 {
+			t.Error("Expected the host of the option to be asked, and only that")
+		}
+	})
+}
+
+func TestNoCollectionFromOwnInDomainOrUnnamedHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		const inDomain, unnamed = "ns1." + zoneName, "ns1.example.com."
+		w.chain.change(true, func(c *chainZone) {
+			c.cns = []string{ourNS, inDomain}
+			c.ns = []string{ourNS, unnamed}
+		})
+		w.start()
+		w.pass(time.Hour)
+		for _, host := range []string{ourNS, inDomain, unnamed} {
+			if asked := w.peers.times(host); len(asked) != 0 {
+				t.Errorf("Expected %s not to be asked, got %v", host, asked)
+			}
+		}
+		expectLog(t, w.log, 1, "WARNING", "no keys can be collected from "+inDomain)
+	})
+}
+
+func TestUnlikeAlgorithmIsRefusedUntilTheZoneIsDelegated(t *testing.T) {
+	foreign := merge.Key{Flags: 256, Protocol: 3, Algorithm: 15, PublicKey: "l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4="}
+	entry := foreign
+	entry.Flags = 257
+	p := provider{ksk: entry, zsk: foreign}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.start()
+		w.join()
+		w.peers.set(theirNS, announces(p.announcement()))
+		w.pass(time.Minute)
+		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+		expectLog(t, w.log, 1, theirNS+" is refused", "algorithm")
+		w.expectReady(e, true)
+
+		w.chain.change(true, func(c *chainZone) { c.ns = []string{ourNS, theirNS} })
+		w.pass(3 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+		expectLog(t, w.log, 1, "ERROR", "algorithm")
+	})
+}
+
+func TestLaxAdmitsUnlikeAlgorithms(t *testing.T) {
+	foreign := merge.Key{Flags: 257, Protocol: 3, Algorithm: 15, PublicKey: "l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4="}
+	p := provider{ksk: foreign, zsk: foreign}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.zone.Lax = true
+		w.start()
+		w.join()
+		w.peers.set(theirNS, announces(p.announcement()))
+		w.pass(time.Minute)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+	})
+}
+
+func TestPeerThatAnnouncesOurKeysIsPointedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.join()
+		w.peers.set(theirNS, announces(provider{w.ksk.ID(), w.zsk.ID()}.announcement()))
+		w.pass(3 * time.Hour)
+		expectLog(t, w.log, 1, "WARNING", theirNS, "is it yours?")
+	})
+}
+
+func TestPeerCannotFillTheSetWithRetiringKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow()
+		p := w.join()
+		a := p.announcement()
+		a.TTL = time.Minute
+		w.peers.set(theirNS, func() fetch.Result { // new keys each time
+			a.DNSKEY = nil
+			for range 8 {
+				a.DNSKEY = append(a.DNSKEY, newPublic(t, 256))
+			}
+			return announces(a)()
+		})
+		w.pass(12 * time.Hour)
+		if n := len(w.apex().DNSKEY.RRset.RRs); n > 40 {
+			t.Errorf("Expected a bounded DNSKEY RRset, got %d keys", n)
+		}
+		expectLog(t, w.log, 1, "is refused", "too fast")
+	})
+}
+
+func TestNoMoreHostsThanTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.start()
+		var hosts []string
+		for i := range 40 {
+			host := fmt.Sprintf("ns%02d.example.org.", i)
+			hosts = append(hosts, host)
+			w.peers.set(host, announces(newProvider(t).announcement()))
+		}
+		w.chain.change(true, func(c *chainZone) { c.cns = append([]string{ourNS}, hosts...) })
+		w.pass(time.Minute)
+		if n := len(w.apex().DNSKEY.RRset.RRs); n != 2+32 {
+			t.Errorf("Expected the keys of 32 hosts, got %d keys", n)
+		}
+		if len(w.peers.times(hosts[31])) == 0 || len(w.peers.times(hosts[32])) != 0 {
+			t.Error("Expected the first 32 hosts to be asked")
+		}
+		expectLog(t, w.log, 1, "ERROR", "more external nameservers", hosts[39])
+		w.expectReady(e, true)
+	})
+}
