@@ -71,7 +71,7 @@ func (a *Anchors) read(r io.Reader, file string) error {
 	if len(text) > maxAnchorFile {
 		return fmt.Errorf("reading trust anchors from %q: more than %d octets", file, maxAnchorFile)
 	}
-	found := 0
+	found, records := 0, 0
 	parser := dns.NewZoneParser(strings.NewReader(string(text)), "", file)
 	parser.SetDefaultTTL(0)
 	for rr, ok := parser.Next(); ok; rr, ok = parser.Next() {
@@ -81,6 +81,9 @@ func (a *Anchors) read(r io.Reader, file string) error {
 		}
 		if added {
 			found++
+		}
+		if records++; records > maxAnchorRecords {
+			return fmt.Errorf("reading trust anchors from %q: more than %d records", file, maxAnchorRecords)
 		}
 	}
 	if err := parser.Err(); err != nil {

@@ -59,6 +59,7 @@ func TestReadAnchors(t *testing.T) {
 		{"relative name", "example IN DS 1 13 2 00\n", "dns:"},
 		{"BIND's form", "trust-anchors { . initial-key 257 3 8 \"AwEAAa\"; };\n", "dns:"},
 		{"include", "$INCLUDE /etc/passwd\n", "dns:"},
+		{"too many", "$GENERATE 0-65535 a$.net. DS 1 13 2 00\n", "more than"},
 		{"too long", strings.Repeat(";\n", 1<<20), "more than"},
 	}
 	for _, tc := range tests {

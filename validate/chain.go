@@ -8,8 +8,12 @@ import (
 
 // zone returns the zone of that name with its keys, or why it is insecure. The
 // error is an [*Error] if its chain is bogus, or if it is no zone. Look-ups that
-// want the same zone share the work.
+// want the same zone share the work; to fetch a zone, only zones above it may
+// be waited for, or they could wait for each other.
 func (w *walk) zone(name string) (*zone, error) {
+	if w.fetching != "" && !isAbove(name, w.fetching) {
+		return nil, fail(w.fetching, dns.TypeDS, CheckDelegation, "RFC 4035 section 5.2", "its chain leads to %s, which is not above", name)
+	}
 	z, f, leads := w.v.zones.get(name, w.now)
 	if leads {
 		return w.lead(name, f)
@@ -39,8 +43,9 @@ func (w *walk) lead(name string, f *flight) (*zone, error) {
 
 // fetchZone asks for DS, unless there is an anchor, and DNSKEY of a zone.
 func (w *walk) fetchZone(name string) (*zone, error) {
-	w.depth++
-	defer func() { w.depth-- }()
+	below := w.fetching
+	w.fetching, w.depth = name, w.depth+1
+	defer func() { w.fetching, w.depth = below, w.depth-1 }()
 	if w.depth > maxChain {
 		return nil, fail(name, dns.TypeDNSKEY, CheckLimit, "", "more than %d zones on the way to a trust anchor", maxChain)
 	}

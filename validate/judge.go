@@ -21,14 +21,14 @@ func (w *walk) judge(m *dns.Msg, name string, qtype uint16) (answer, error) {
 	}
 	sets, authority := collect(m.Answer), collect(m.Ns)
 	if set := find(sets, name, qtype); set != nil {
-		a, err := w.positive(set, authority)
+		a, err := w.positive(set, authority, name, qtype)
 		if err == nil && a.Status == Secure {
 			a.RRset = set.rrs
 		}
 		return a, err
 	}
 	if set := alias(sets, name); set != nil {
-		a, err := w.positive(set, authority)
+		a, err := w.positive(set, authority, name, qtype)
 		if err == nil && a.Status == Secure {
 			a.Alias = set.rrs[0]
 		}
@@ -37,12 +37,14 @@ func (w *walk) judge(m *dns.Msg, name string, qtype uint16) (answer, error) {
 	return w.negative(denialSets(authority), name, qtype)
 }
 
-// positive judges an RRset of the answer section.
-func (w *walk) positive(set *rrset, authority []*rrset) (answer, error) {
-	signers, reason := w.signers(set, set.name, set.rrtype)
+// positive judges an RRset of the answer section, the answer or an alias in its
+// place: an alias at a zone cut is the parent's if DS was asked for.
+func (w *walk) positive(set *rrset, authority []*rrset, name string, qtype uint16) (answer, error) {
+	signers, reason := w.signers(set, name, qtype)
 	if reason != nil {
-		return w.unsigned(set.name, set.rrtype, reason)
+		return w.unsigned(name, qtype, reason)
 	}
+	set = w.lawful(set, name, qtype)
 	a, reason, err := w.try(signers, func(z *zone) (answer, *Error) { return w.signed(set, z, authority) })
 	if reason != nil {
 		return answer{}, reason
@@ -92,9 +94,10 @@ func (w *walk) try(signers []string, judge func(*zone) (answer, *Error)) (a answ
 	return a, fault, nil
 }
 
-// signed judges an RRset by the keys of a secure zone.
+// signed judges an RRset by the keys of a secure zone, and its expansion from a
+// wildcard by the authority section.
 func (w *walk) signed(set *rrset, z *zone, authority []*rrset) (answer, *Error) {
-	sig, err := w.verify(w.lawful(set, set.name, set.rrtype), z)
+	sig, err := w.verify(set, z)
 	if err != nil {
 		return answer{}, err
 	}

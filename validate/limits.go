@@ -57,6 +57,8 @@ const (
 	// not delay a key's withdrawal by a week. Resolvers take a day, too.
 	maxTTL = 24 * time.Hour
 
-	// maxAnchorFile bounds a trust anchor file, in octets.
-	maxAnchorFile = 1 << 20
+	// maxAnchorFile bounds a trust anchor file, in octets, maxAnchorRecords its
+	// records: a line with $GENERATE makes many.
+	maxAnchorFile    = 1 << 20
+	maxAnchorRecords = 1024
 )

@@ -186,9 +186,10 @@ type walk struct {
 	x   Exchanger
 	now time.Time
 
-	queries int // asked
-	checks  int // signatures verified
-	depth   int // zones below each other
+	queries  int    // asked
+	checks   int    // signatures verified
+	depth    int    // zones being fetched, each above the last
+	fetching string // the last of them, "" if none is
 }
 
 func (v *Validator) walk(ctx context.Context, x Exchanger) *walk {
