@@ -13,6 +13,7 @@ import (
 	"github.com/coredns-mske/mske/cns"
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/store"
 	"github.com/coredns-mske/mske/validate"
 )
 
@@ -64,7 +65,7 @@ type stanza struct {
 	resolvers   []string // as given, files with their whole path
 	anchorFiles []string
 	anchors     *validate.Anchors
-	state       string // absolute; empty if the stanza does not say
+	state       string // absolute
 	refreshMin  time.Duration
 	refreshMax  time.Duration
 	ttl         time.Duration
@@ -98,6 +99,16 @@ func (s *stanza) path(arg string) string {
 		return arg
 	}
 	return filepath.Join(s.root, arg)
+}
+
+// setState checks the state file at path arg and takes it.
+func (s *stanza) setState(arg string) error {
+	path, err := filepath.Abs(s.path(arg))
+	if err != nil {
+		return fmt.Errorf("state %q: %w", arg, err)
+	}
+	s.state = path
+	return store.Check(path)
 }
 
 // addKeyFile reads the key at path arg. A role other than RoleUnknown overrides
@@ -172,6 +183,11 @@ func (s *stanza) complete() error {
 	if s.anchors == nil {
 		s.anchors = validate.RootAnchors()
 	}
+	if s.state == "" {
+		if err := s.setState(defaultState); err != nil {
+			return fmt.Errorf("%w; the option state names another file", err)
+		}
+	}
 	for _, zone := range s.zones {
 		if err := s.checkNames(zone); err != nil {
 			return err
@@ -226,7 +242,7 @@ func (s *stanza) difference(o *stanza, known map[*stanza]string) string {
 }
 
 // differs returns the first option in which s and o are not alike, empty if
-// there is none. The options zones and state are compared elsewhere.
+// there is none. The zones are compared elsewhere.
 func (s *stanza) differs(o *stanza) string {
 	switch {
 	case !sameSet(s.nameservers, o.nameservers):
@@ -241,6 +257,8 @@ func (s *stanza) differs(o *stanza) string {
 		return "resolver"
 	case !sameSet(s.anchorFiles, o.anchorFiles):
 		return "trust_anchor"
+	case s.state != o.state:
+		return "state"
 	case s.refreshMin != o.refreshMin || s.refreshMax != o.refreshMax:
 		return "refresh"
 	case s.ttl != o.ttl:

@@ -3,7 +3,6 @@ package mske
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -29,8 +28,6 @@ type instance struct {
 	handlers []*MSKE
 	zones    map[string][]*zone // by name; several are several providers
 	domains  map[string]string  // our nameservers, by their signaling domains
-	state    string             // path of the state file, as a stanza says it
-	stateAt  string             // which stanza that is
 
 	link     sync.Once
 	subtrees []*subtree
@@ -88,9 +85,6 @@ func instanceOf(c *caddy.Controller) *instance {
 // add takes over a stanza of m's server block. It returns an error if the
 // stanza does not go together with those that came before (rules P4 and T2).
 func (inst *instance) add(m *MSKE, s *stanza) error {
-	if err := inst.setState(s); err != nil {
-		return err
-	}
 	if !slices.Contains(inst.handlers, m) {
 		inst.handlers = append(inst.handlers, m)
 	}
@@ -109,19 +103,6 @@ func (inst *instance) add(m *MSKE, s *stanza) error {
 		m.zones[name] = z
 	}
 	return inst.checkSignaling(s)
-}
-
-// setState takes the state file from the first stanza that names one: the
-// process has one store.
-func (inst *instance) setState(s *stanza) error {
-	switch {
-	case s.state == "" || s.state == inst.state:
-		return nil
-	case inst.state != "":
-		return fmt.Errorf("state is %q here and %q at %s: all stanzas of a Corefile share one file", s.state, inst.state, inst.stateAt)
-	}
-	inst.state, inst.stateAt = s.state, s.where
-	return nil
 }
 
 // sharing returns the zone of that name which has a nameserver in common with
@@ -271,7 +252,7 @@ func (inst *instance) warn() {
 // background returns the configuration of the engine, made anew for each
 // start: it holds the state of watched directories and the chain cache.
 func (inst *instance) background() (refresh.Config, error) {
-	config := refresh.Config{Store: inst.statePath(), Observer: observer{}, Log: log}
+	config := refresh.Config{Observer: observer{}, Log: log}
 	made := newParts()
 	to := &publisher{zones: make(map[*refresh.Zone]*zone), subtrees: make(map[*refresh.Subtree]*subtree)}
 	byZone := make(map[*zone]*refresh.Zone)
@@ -289,6 +270,7 @@ func (inst *instance) background() (refresh.Config, error) {
 			Fetcher:     fetcher,
 			CNS:         z.stanza.cns,
 			CNSType:     z.stanza.cnsType,
+			Store:       z.stanza.state,
 			RefreshMin:  z.stanza.refreshMin,
 			RefreshMax:  z.stanza.refreshMax,
 			TTL:         z.stanza.ttl,
@@ -305,22 +287,6 @@ func (inst *instance) background() (refresh.Config, error) {
 	}
 	config.Publisher = to
 	return config, nil
-}
-
-// statePath returns the path of the state file: that of the stanza that says
-// it, or the default below the root of the first server block.
-func (inst *instance) statePath() string {
-	if inst.state != "" {
-		return inst.state
-	}
-	path := defaultState
-	if root := inst.handlers[0].config.Root; root != "" {
-		path = filepath.Join(root, path)
-	}
-	if abs, err := filepath.Abs(path); err == nil {
-		return abs
-	}
-	return path
 }
 
 // parts are what several zones share while one engine runs.

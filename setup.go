@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -12,12 +11,12 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/durations"
 
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/cns"
 	"github.com/coredns-mske/mske/keys"
-	"github.com/coredns-mske/mske/store"
 	"github.com/coredns-mske/mske/validate"
 )
 
@@ -275,10 +274,7 @@ func parseState(c *caddy.Controller, s *stanza) error {
 	if err != nil {
 		return err
 	}
-	if s.state, err = filepath.Abs(s.path(arg)); err != nil {
-		return c.Errf("state %q: %v", arg, err)
-	}
-	if err := store.Check(s.state); err != nil {
+	if err := s.setState(arg); err != nil {
 		return c.Err(err.Error())
 	}
 	return nil
@@ -386,9 +382,9 @@ func oneArg(c *caddy.Controller) (string, error) {
 
 // duration reads arg as a duration of whole seconds, as TTLs are.
 func duration(c *caddy.Controller, arg string, least, most time.Duration) (time.Duration, error) {
-	d, err := time.ParseDuration(arg)
+	d, err := durations.NewDurationFromArg(arg)
 	if err != nil {
-		return 0, c.Errf("%q is not a duration: write it with its unit, as in 90s, 1m or 24h", arg)
+		return 0, c.Errf("%q is not a duration: write it in seconds or with its unit, as in 90, 90s, 1m or 24h", arg)
 	}
 	if d < least || d > most {
 		return 0, c.Errf("%s is out of range: from %s to %s", arg, least, most)

@@ -158,8 +158,7 @@ func (z *zone) report(d decision) {
 // it signs what may be served all the same: what was, with additions. It
 // returns the store's error.
 func (e *Engine) commit(jobs []*job) error {
-	records := make(map[string]store.Zone)
-	byKey := make(map[string]*job)
+	files := make(map[string]map[string]*job) // by path, then by key
 	for _, j := range jobs {
 		j.make(j.decision.view, j.made)
 		if j.made = j.apex; j.err != nil {
@@ -169,30 +168,45 @@ func (e *Engine) commit(jobs []*job) error {
 			j.record.Signatures = j.apex.Signatures()
 		}
 		j.record.Saved = j.now
-		records[j.zone.key], byKey[j.zone.key] = j.record, j
-	}
-	err := e.put(records, byKey)
-	for _, j := range jobs {
-		if err != nil && j.stored == nil {
-			j.stored = err
+		if files[j.zone.Store] == nil {
+			files[j.zone.Store] = make(map[string]*job)
 		}
+		files[j.zone.Store][j.zone.key] = j
+	}
+	var errs []error
+	for path, jobs := range files {
+		errs = append(errs, put(e.leases.byPath[path], jobs))
+	}
+	for _, j := range jobs {
 		if j.stored != nil && j.err == nil {
 			j.add()
 		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
-// put writes records. One that cannot be written holds up none of the others.
-func (e *Engine) put(records map[string]store.Zone, jobs map[string]*job) error {
+// put writes the records of jobs, by key, to one file. One that cannot be
+// written holds up none of the others. The error is that of the file.
+func put(lease *store.Lease, jobs map[string]*job) error {
+	records := make(map[string]store.Zone)
+	for key, j := range jobs {
+		records[key] = j.record
+	}
 	for len(records) > 0 {
-		err := e.lease.Put(records)
-		var bad *store.RecordError
-		if !errors.As(err, &bad) || jobs[bad.Key] == nil {
-			return err
+		err := lease.Put(records)
+		if err == nil {
+			return nil
 		}
-		jobs[bad.Key].stored = err
-		delete(records, bad.Key)
+		var bad *store.RecordError
+		if errors.As(err, &bad) && jobs[bad.Key] != nil {
+			jobs[bad.Key].stored = err
+			delete(records, bad.Key)
+			continue
+		}
+		for key := range records {
+			jobs[key].stored = err
+		}
+		return err
 	}
 	return nil
 }

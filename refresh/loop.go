@@ -13,6 +13,10 @@ const (
 	// serves, so that it costs the others nothing.
 	maxPanics = 3
 
+	// maxTurns is how many panics of the loop itself are tolerated. What comes
+	// after that is no better than not running.
+	maxTurns = 10
+
 	// Tasks that run at once, of each kind.
 	maxFetches = 16 // wait for the network
 	maxLooks   = 4  // ask the plugins of this process
@@ -45,6 +49,7 @@ type loop struct {
 	buildAt      time.Time
 	scanAt       time.Time
 
+	panics         int
 	news           bool // the status may have changed
 	statusAt       time.Time
 	statusNext     time.Time // not before
@@ -119,6 +124,7 @@ func (e *Engine) protect(z *zone, f func()) {
 	defer func() {
 		if r := recover(); r != nil {
 			e.config.Log.Errorf("Internal error%s: %v\n%s", z.named(), r, debug.Stack())
+			e.loop.news = true
 			if z != nil {
 				z.panics++
 			}
@@ -138,7 +144,7 @@ func (e *Engine) run() {
 		select {
 		case <-e.ctx.Done():
 			return
-		case <-e.lease.Done():
+		case <-e.leases.revoked:
 			e.config.Log.Infof("A newer configuration has taken over the state file")
 			e.release()
 			return
@@ -147,8 +153,25 @@ func (e *Engine) run() {
 			f()
 		case <-timer.C:
 		}
-		timer.Reset(e.turn(time.Now()))
+		timer.Reset(e.safeTurn(time.Now()))
+		if e.loop.panics >= maxTurns {
+			e.config.Log.Errorf("The work in the background has ended after %d internal errors: report them, and restart the server", e.loop.panics)
+			e.status.Store(&Status{Phases: map[string]int{}, Problems: []string{"the work in the background has ended after internal errors"}})
+			return
+		}
 	}
+}
+
+// safeTurn is turn, after which the loop goes on even if it panics.
+func (e *Engine) safeTurn(now time.Time) (wait time.Duration) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.config.Log.Errorf("Internal error: %v\n%s", r, debug.Stack())
+			e.loop.panics++
+			wait = time.Second
+		}
+	}()
+	return e.turn(now)
 }
 
 // turn does all that is due at now and returns for how long nothing will be.
@@ -164,6 +187,7 @@ func (e *Engine) turn(now time.Time) time.Duration {
 		z.due = now.Add(idle) // unless tick says otherwise
 		e.protect(z, func() { e.tick(z) })
 		if z.broken() {
+			e.loop.news = e.loop.news || z.notes["internal"].text == ""
 			z.say("internal", levelProblem, "", "after %d internal errors it is left as it is: report them, and restart the server", z.panics)
 		}
 		heap.Fix(&l.due, z.index)

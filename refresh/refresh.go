@@ -18,7 +18,6 @@ package refresh
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -28,7 +27,6 @@ import (
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/serve"
-	"github.com/coredns-mske/mske/store"
 )
 
 // Fetcher collects what host announces for zone. It gives up when ctx ends and
@@ -79,6 +77,7 @@ type Zone struct {
 	Fetcher Fetcher
 	CNS     []string // overrides the zone's CNS RRset; canonical
 	CNSType uint16
+	Store   string // path of the state file, the same in every zone that uses it
 
 	RefreshMin, RefreshMax time.Duration // between two collections of one announcement
 	TTL                    time.Duration // of what is published
@@ -97,7 +96,6 @@ type Subtree struct {
 type Config struct {
 	Zones     []*Zone
 	Subtrees  []*Subtree
-	Store     string // path of the state file
 	Publisher Publisher
 	Observer  Observer
 	Log       Logger
@@ -114,7 +112,7 @@ type Engine struct {
 	zones    []*zone
 	subtrees []*subtree
 	scans    []*scan
-	lease    *store.Lease
+	leases   *leases
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -144,8 +142,8 @@ func New(c Config) *Engine {
 	return e
 }
 
-// Start takes the state file over from the engine that holds it, publishes
-// what was served last for every zone that the file knows, without asking
+// Start takes the state files over from the engine that holds them, publishes
+// what was served last for every zone that they know, without asking
 // anybody, and begins the work. An error leaves nothing running.
 func (e *Engine) Start() error {
 	// Keys first: if they cannot be read, the former engine goes on.
@@ -154,16 +152,14 @@ func (e *Engine) Start() error {
 			return err
 		}
 	}
-	lease, err := store.Acquire(e.config.Store)
+	leases, stored, err := acquireLeases(e.config.Zones)
 	if err != nil {
 		return err
 	}
-	stored, err := lease.Zones()
-	if err != nil {
-		lease.Release()
-		return fmt.Errorf("reading the state of the zones: %w", err)
+	e.leases = leases
+	for _, path := range leases.paths {
+		e.wg.Go(func() { leases.watch(path, e.ctx.Done()) })
 	}
-	e.lease = lease
 	e.restore(stored)
 	e.wg.Go(e.run)
 	return nil
@@ -191,12 +187,12 @@ func (e *Engine) Stop() {
 	})
 }
 
-// release gives the state file back. Writes after that fail.
+// release gives the state files back. Writes after that fail.
 func (e *Engine) release() {
-	if e.lease == nil {
+	if e.leases == nil {
 		return
 	}
-	if err := e.lease.Release(); err != nil {
-		e.config.Log.Errorf("Closing the state file: %v", err)
+	if err := e.leases.release(); err != nil {
+		e.config.Log.Errorf("Closing the state files: %v", err)
 	}
 }

@@ -42,6 +42,7 @@ type world struct {
 	t    *testing.T
 	dir  string // of keys and state
 	zone *Zone
+	more []*Zone // beside zone
 	subs []*Subtree
 	ksk  *keys.Key
 	zsk  *keys.Key
@@ -321,7 +322,15 @@ func (p provider) announcement() merge.Announcement {
 // after a restart.
 func (w *world) config() Config {
 	w.zone.Keys = keys.NewWatcher(keys.Source{Dirs: []string{w.dir}})
-	return Config{Zones: []*Zone{w.zone}, Subtrees: w.subs, Store: filepath.Join(w.dir, "mske.db"), Publisher: w.out, Log: w.log}
+	zones := []*Zone{w.zone}
+	for _, z := range w.more {
+		z.Keys = w.zone.Keys
+		zones = append(zones, z)
+	}
+	for _, z := range zones {
+		z.Store = filepath.Join(w.dir, "mske.db")
+	}
+	return Config{Zones: zones, Subtrees: w.subs, Publisher: w.out, Log: w.log}
 }
 
 // start starts an engine and lets a minute pass.
@@ -481,8 +490,18 @@ func (w *world) crash() *world {
 	z := *w.zone
 	z.Ask, z.Fetcher = n.chain.ask, n.peers
 	n.zone = &z
+	for _, m := range w.more {
+		z := *m
+		n.more = append(n.more, &z)
+	}
 	for _, s := range w.subs {
-		n.subs = append(n.subs, &Subtree{NS: s.NS, Zone: n.zone})
+		enclosing := n.zone
+		for i, m := range w.more {
+			if s.Zone == m {
+				enclosing = n.more[i]
+			}
+		}
+		n.subs = append(n.subs, &Subtree{NS: s.NS, Zone: enclosing})
 	}
 	return n
 }
