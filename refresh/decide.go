@@ -99,7 +99,7 @@ func decide(z *Zone, f facts, now time.Time) decision {
 	case !f.looked:
 		d.fail()
 		d.cold = f.state.Cold
-		d.find("cold", levelProblem, "its apex key sets are not served before the zone has been read for the first time")
+		d.find("cold", levelPending, "its apex key sets are not served before the zone has been read for the first time")
 	default:
 		d.start(z, f, now)
 	}

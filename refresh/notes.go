@@ -10,6 +10,7 @@ const (
 	levelWarning
 	levelError
 	levelProblem // an error that keeps the server from being ready
+	levelPending // what does so only for the moment, as at the start
 )
 
 // note is what was last said about a topic of a zone.
@@ -37,6 +38,8 @@ func (z *zone) say(topic string, l level, id, format string, args ...any) {
 		write = z.log.Warningf
 	case levelError, levelProblem:
 		write = z.log.Errorf
+	case levelPending:
+		write = z.log.Debugf
 	}
 	write("Zone %q: %s", z.Name, text)
 }
@@ -57,7 +60,7 @@ func (z *zone) settle(topic string) {
 func (z *zone) problems() []string {
 	var texts []string
 	for _, n := range z.notes {
-		if n.level == levelProblem {
+		if n.level >= levelProblem {
 			texts = append(texts, fmt.Sprintf("zone %q: %s", z.Name, n.text))
 		}
 	}

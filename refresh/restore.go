@@ -17,7 +17,7 @@ import (
 // restore takes over the stored state of every zone and publishes what was
 // served last. Then it publishes what needs nobody to be asked: the zones that
 // we are the whole authority of, and our announcements.
-func (e *Engine) restore(stored map[string]store.Zone) {
+func (e *Engine) restore(stored map[string]record) {
 	e.loop.now = time.Now()
 	adopt(e.zones, stored)
 	jobs := make([]*job, 0, len(e.zones))
@@ -74,7 +74,7 @@ func inParallel(jobs []*job, do func(*job)) {
 // adopt gives each zone its stored state. When its nameservers in the Corefile
 // changed, that is the newest state under any nameservers in part the same: a
 // zone does not begin cold because we name one more nameserver.
-func adopt(zones []*zone, stored map[string]store.Zone) {
+func adopt(zones []*zone, stored map[string]record) {
 	byName := make(map[string][]string)
 	for _, key := range slices.Sorted(maps.Keys(stored)) {
 		byName[stored[key].Name] = append(byName[stored[key].Name], key)
@@ -95,9 +95,9 @@ func adopt(zones []*zone, stored map[string]store.Zone) {
 		if best == "" {
 			continue
 		}
-		z.facts.state = z.takeOver(stored[best])
-		if best == z.key {
-			z.stored, z.known = stored[best], true
+		z.facts.state = z.takeOver(stored[best].Zone)
+		if best == z.key && stored[best].path == z.Store {
+			z.stored, z.known = stored[best].Zone, true // else it is to be written there
 		}
 	}
 }

@@ -267,8 +267,8 @@ func TestHostThatBecomesOursLeavesItsDataKeysForAWhile(t *testing.T) {
 func TestProvidersOfOneZoneDoNotShareState(t *testing.T) {
 	a := newZone(&Zone{Name: zoneName, Nameservers: []string{ourNS}})
 	b := newZone(&Zone{Name: zoneName, Nameservers: []string{theirNS}})
-	adopt([]*zone{a, b}, map[string]store.Zone{
-		a.key: {Name: zoneName, Nameservers: a.Nameservers, Target: []string{"a.example.org."}},
+	adopt([]*zone{a, b}, map[string]record{
+		a.key: {Zone: store.Zone{Name: zoneName, Nameservers: a.Nameservers, Target: []string{"a.example.org."}}},
 	})
 	if !a.known || b.known || len(b.facts.state.Target) != 0 {
 		t.Error("Expected the state to go to the provider that stored it, and to no other")
@@ -315,6 +315,33 @@ func TestAThousandZones(t *testing.T) {
 		s := e.Status()
 		if s.Phases[phaseJoint] != 1000 || !s.Ready { // the world's own zone is single
 			t.Errorf("Expected 1000 zones with the peer's keys, got %v, %q", s.Phases, s.Problems)
+		}
+	})
+}
+
+func TestZoneThatMovesToAnotherFileIsWrittenThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		p := w.join()
+		w.pass(time.Minute)
+		n := w.crash()
+		c := n.config()
+		c.Zones[0].Store = filepath.Join(n.dir, "second.db")
+		stays := *n.zone // a zone that stays in the first file
+		stays.Name, stays.Store = "example.org.", filepath.Join(n.dir, "mske.db")
+		c.Zones = append(c.Zones, &stays)
+		for range 2 {
+			e := New(c)
+			if err := e.Start(); err != nil {
+				t.Fatal(err)
+			}
+			n.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+			n.pass(time.Minute)
+			e.Stop()
+			c.Zones = c.Zones[:1] // the first file is gone from the configuration
+			n.zone.Keys = keys.NewWatcher(keys.Source{Dirs: []string{n.dir}})
+			n.out.apexes = make(map[*Zone]*serve.Apex)
 		}
 	})
 }

@@ -1,0 +1,108 @@
+package refresh
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/keys"
+)
+
+func TestPanicOfOneZoneCostsTheOthersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.join()
+		bad := *w.zone
+		bad.Name = "example.com."
+		k := w.newKey(bad.Name, 257)
+		back := &chainZone{name: bad.Name, serial: 1, ns: []string{ourNS}, keys: []*keys.Key{k}, signers: []*keys.Key{k}}
+		bad.Ask = back.ask
+		bad.Fetcher = fetcherFunc(func(context.Context, string, string) fetch.Result { panic("in a task") })
+		bad.CNS = []string{theirNS}
+		w.more = append(w.more, &bad)
+		w.startSlow()
+		w.pass(day)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+		if n := w.log.count("Internal error", "example.com.", "in a task"); n == 0 || n > 50 {
+			t.Errorf("Expected some log lines, got %d", n)
+		}
+	})
+}
+
+func TestZoneWhoseDecisionsPanicIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.start()
+		e.zones[0].fetching = nil // a defect: what adds a collection panics
+		w.chain.change(true, func(c *chainZone) { c.cns = []string{ourNS, theirNS} })
+		w.pass(time.Hour)
+		w.expectReady(e, false)
+		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+		if n := w.log.count("Internal error"); n != maxPanics {
+			t.Errorf("Expected %d attempts, got %d", maxPanics, n)
+		}
+	})
+}
+
+type fetcherFunc func(ctx context.Context, zone, host string) fetch.Result
+
+// Fetch implements the Fetcher interface.
+func (f fetcherFunc) Fetch(ctx context.Context, zone, host string) fetch.Result {
+	return f(ctx, zone, host)
+}
+
+func TestOneCollectionAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.join()
+		running, most := 0, 0
+		w.zone.Fetcher = fetcherFunc(func(ctx context.Context, zone, host string) fetch.Result {
+			w.peers.mu.Lock()
+			running++
+			most = max(most, running)
+			w.peers.mu.Unlock()
+			select { // a resolver that never answers
+			case <-time.After(10 * time.Minute):
+			case <-ctx.Done():
+			}
+			w.peers.mu.Lock()
+			running--
+			w.peers.mu.Unlock()
+			return fetch.Result{Verdict: fetch.Unreachable}
+		})
+		w.start()
+		for range 30 {
+			w.chain.change(true, func(c *chainZone) {})
+			w.pass(time.Minute)
+		}
+		if most != 1 {
+			t.Errorf("Expected one collection of a zone and host at a time, got %d", most)
+		}
+	})
+}
+
+func TestFleetsArePolledLessOften(t *testing.T) {
+	for zones, want := range map[int]time.Duration{1: time.Second, 1000: time.Second, 50_000: 15 * time.Second, 100_000: 30 * time.Second, 1_000_000: 30 * time.Second} {
+		if got := pollEvery(zones); got != want {
+			t.Errorf("Expected %v between polls of %d zones, got %v", want, zones, got)
+		}
+	}
+}
+
+func TestLoopEndsWhenItKeepsPanicking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.start()
+		e.zones[0].Zone = nil // a defect: nothing can be said or done
+		w.pass(time.Hour)
+		w.expectReady(e, false)
+		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+		select {
+		case <-e.ctx.Done():
+		default:
+			t.Error("Expected the work to have ended")
+		}
+	})
+}
