@@ -133,12 +133,22 @@ func TestTheSameOctetsAreVerifiedOnce(t *testing.T) {
 		rr.Header().Ttl -= 60
 		rr.Header().Name = "NS1.example.net."
 	}
-	if got := validate.Verifications(v, m, l, "ns1.example.net.", dns.TypeA); got != 0 {
+	if got := validate.Verifications(t.Context(), v, m, l, "ns1.example.net.", dns.TypeA); got != 0 {
 		t.Errorf("Expected no verification, got %d", got)
 	}
 	m.Answer[0].(*dns.A).A[3]++
-	if got := validate.Verifications(v, m, l, "ns1.example.net.", dns.TypeA); got != 1 {
+	if got := validate.Verifications(t.Context(), v, m, l, "ns1.example.net.", dns.TypeA); got != 1 {
 		t.Errorf("Expected a verification, got %d", got)
+	}
+}
+
+func TestAChainLeadsUp(t *testing.T) {
+	// Look-ups that wait for each other's zones must not do so in a circle.
+	l := hierarchy(t)
+	for name, want := range map[string]bool{"net.": true, ".": true, "example.net.": false, "ns1.example.net.": false, "example.org.": false} {
+		if err := validate.Below(validator(t, l), l, "example.net.", name); (err == nil) != want {
+			t.Errorf("%s: Expected it to be above example.net.: %t, got %v", name, want, err)
+		}
 	}
 }
 

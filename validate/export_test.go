@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"context"
 	"time"
 
 	"github.com/miekg/dns"
@@ -36,8 +37,16 @@ var CompareNames = compareNames
 
 // Verifications returns how many signatures one look-up verified, for a message
 // in hand.
-func Verifications(v *Validator, m *dns.Msg, x Exchanger, name string, qtype uint16) int {
-	w := v.walk(nil, x) //nolint:staticcheck // the lab's resolver is not asked
+func Verifications(ctx context.Context, v *Validator, m *dns.Msg, x Exchanger, name string, qtype uint16) int {
+	w := v.walk(ctx, x)
 	_, _ = w.verdict(m, name, qtype)
 	return w.checks
+}
+
+// Below asks for a zone while another is being fetched.
+func Below(v *Validator, x Exchanger, fetching, name string) error {
+	w := v.walk(context.Background(), x)
+	w.fetching = fetching
+	_, err := w.zone(name)
+	return err
 }

@@ -25,6 +25,7 @@ moved       DNAME example.org.
 sub.closer.wild TXT "a closer encloser"
 *.wildalias CNAME ns1
 a.b.deep    TXT   "below empty non-terminals"
+!.ent       TXT   "sorts before a wildcard"
 two.a       TXT   "two"
 zz          TXT   "last"
 `

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,7 @@ func TestHonestAnswers(t *testing.T) {
 		{"none.", dns.TypeA, denied(".")},
 		{"b.deep.example.net.", dns.TypeA, denied(net)},
 		{"b.deep.example.org.", dns.TypeA, denied(org)},
+		{"ent.example.net.", dns.TypeA, denied(net)},
 		{"b.deep.compact.net.", dns.TypeA, denied("compact.net.")},
 		{"x.wild.example.net.", dns.TypeA, denied(net)},
 		{"x.wild.example.org.", dns.TypeA, denied(org)},
@@ -300,6 +302,26 @@ var attacks = []struct {
 		lab.EachSig(dns.TypeNSEC, func(s *dns.RRSIG) { s.Hdr.Name = "x.wild.example.net." })(m)
 		l.Tamper("ns1.example.net.", dns.TypeA, lab.Replace(m))
 	}, bogus(validate.CheckSigned)},
+	{"NSEC of the wildcard, renamed, beside a genuine one", "x.wild.example.net.", dns.TypeA, func(l *lab.Lab) {
+		z := l.Zone("example.net.")
+		m := z.Answer("*.wild.example.net.", dns.TypeA)
+		lab.Each(0, func(rr dns.RR) { rr.Header().Name = "x.wild.example.net." })(m)
+		m.Ns = append(m.Ns, z.Answer("zz.example.net.", dns.TypeA).Ns...)
+		l.Tamper("x.wild.example.net.", dns.TypeA, lab.Replace(m))
+	}, bogus(validate.CheckSigned)},
+	{"NSEC whose next name is in another zone", "zzz.example.net.", dns.TypeA, denials("example.net.",
+		"zz.example.net. 300 IN NSEC example.org. A", "example.net. 300 IN NSEC a.example.net. SOA NS"), bogus(validate.CheckDenial)},
+	{"NSEC for DS with SOA", "ns1.example.net.", dns.TypeDS, denials("example.net.", "ns1.example.net. 300 IN NSEC zz.example.net. SOA NS"), bogus(validate.CheckDenial)},
+	{"wildcard delegation, no delegation of the name", "x.net.", dns.TypeA, func(l *lab.Lab) {
+		l.Tamper("x.net.", dns.TypeA, lab.Replace(&dns.Msg{Answer: records("x.net. 300 IN A 192.0.2.1")}))
+		l.Tamper("x.net.", dns.TypeSOA, lab.Replace(&dns.Msg{Answer: records("x.net. 300 IN SOA . . 1 1 1 1 1")}))
+		set := [][]dns.RR{records("*.net. 300 IN NSEC a.net. NS"), records("w.net. 300 IN NSEC y.net. A")}
+		var ns []dns.RR
+		for _, rrs := range set {
+			ns = append(append(ns, rrs...), l.Zone("net.").Sign(rrs)...)
+		}
+		l.Tamper("x.net.", dns.TypeDS, lab.Replace(&dns.Msg{Ns: ns}))
+	}, bogus(validate.CheckDelegation)},
 	{"wildcard not denied", "none.example.net.", dns.TypeA, on("none.example.net.", dns.TypeA, func(m *dns.Msg) *dns.Msg {
 		m.Ns = keep(m.Ns, func(rr dns.RR) bool { return rr.Header().Name != "example.net." || rr.Header().Rrtype == dns.TypeSOA })
 		return m
@@ -328,11 +350,17 @@ var attacks = []struct {
 		l.Tamper("ns1.lies.net.", dns.TypeTXT, lab.Replace(&dns.Msg{Ns: append(a.Ns, b.Ns...)}))
 	}, denied("lies.net.")},
 
+	{"two NSEC at one name, signed together", "ns1.lies.net.", dns.TypeTXT, func(l *lab.Lab) {
+		z := l.Zone("lies.net.")
+		set := records("ns1.lies.net. 300 IN NSEC \\000.ns1.lies.net. A RRSIG NSEC", "ns1.lies.net. 300 IN NSEC \\001.ns1.lies.net. TXT RRSIG NSEC")
+		l.Tamper("ns1.lies.net.", dns.TypeTXT, lab.Replace(&dns.Msg{Ns: append(set, z.Sign(set)...)}))
+	}, bogus(validate.CheckDenial)},
+
 	// NSEC3
 	{"NSEC3 of another name", "ns1.example.org.", dns.TypeA, replay("ns1.example.org.", dns.TypeA, "zz.example.org.", dns.TypeA), bogus(validate.CheckDenial)},
 	{"NSEC3 of another NXDOMAIN", "ns1.example.org.", dns.TypeA, replay("ns1.example.org.", dns.TypeA, "none.example.org.", dns.TypeA), bogus(validate.CheckDenial)},
 	{"NSEC3 of another zone", "none.example.org.", dns.TypeA, replay("none.example.org.", dns.TypeA, "none.optout.net.", dns.TypeA), bogus(validate.CheckSigned)},
-	{"NSEC3 without closest encloser", "none.example.org.", dns.TypeA, without3("none.example.org.", "example.org."), bogus(validate.CheckDenial)},
+	{"NSEC3 without closest encloser", "none.example.org.", dns.TypeA, without3("none.example.org.", dns.TypeA, "example.org."), bogus(validate.CheckDenial)},
 	{"NSEC3 without next closer", "ns1.example.org.", dns.TypeA, func(l *lab.Lab) {
 		m := l.Zone("example.org.").Answer("example.org.", dns.TypeTXT) // matches the apex
 		l.Tamper("ns1.example.org.", dns.TypeA, lab.Replace(m))
@@ -346,6 +374,14 @@ var attacks = []struct {
 		m.Ns = append(m.Ns, z.Answer("example.org.", dns.TypeTXT).Ns...)
 		l.Tamper("x.unsigned.example.org.", dns.TypeA, lab.Replace(m))
 	}, insecure(validate.CheckDelegation)},
+	{"NSEC3 without the wildcard", "x.wild.example.org.", dns.TypeTXT, func(l *lab.Lab) {
+		m := l.Zone("example.org.").Answer("x.wild.example.org.", dns.TypeA)
+		l.Tamper("x.wild.example.org.", dns.TypeTXT, lab.Replace(m))
+		without3("x.wild.example.org.", dns.TypeTXT, "*.wild.example.org.")(l)
+	}, bogus(validate.CheckDenial)},
+	{"NSEC3 of two chains, which deny anything together", "ns1.example.org.", dns.TypeA, func(l *lab.Lab) {
+		l.Tamper("ns1.example.org.", dns.TypeA, lab.Replace(mixed3(l, "ns1.example.org.", "*.example.org.")))
+	}, bogus(validate.CheckDenial)},
 	{"NSEC3 parameters mixed", "none.example.org.", dns.TypeA, func(l *lab.Lab) {
 		m := l.Zone("example.org.").Answer("none.example.org.", dns.TypeA)
 		other := resalted(l, "FFFF").Answer("none.example.org.", dns.TypeA)
@@ -356,6 +392,9 @@ var attacks = []struct {
 	{"NSEC3 iterations raised on the way", "none.example.org.", dns.TypeA, on("none.example.org.", dns.TypeA, lab.Each(dns.TypeNSEC3, func(rr dns.RR) { rr.(*dns.NSEC3).Iterations = 500 })), bogus(validate.CheckSignature)},
 	{"NSEC3 of an unknown hash", "none.example.org.", dns.TypeA, changed3(func(rr *dns.NSEC3) { rr.Hash = 6 }), bogus(validate.CheckDenial)},
 	{"NSEC3 with unknown flags", "none.example.org.", dns.TypeA, changed3(func(rr *dns.NSEC3) { rr.Flags = 2 }), bogus(validate.CheckDenial)},
+	{"NSEC3 with a short owner", "none.example.org.", dns.TypeA, changed3(func(rr *dns.NSEC3) { rr.Hdr.Name = "short.example.org." }), bogus(validate.CheckDenial)},
+	{"NSEC3 with a short next hash", "none.example.org.", dns.TypeA, changed3(func(rr *dns.NSEC3) { rr.HashLength, rr.NextDomain = 5, "VVVVVVVV" }), bogus(validate.CheckDenial)},
+	{"NSEC3 deeper in the zone", "none.example.org.", dns.TypeA, changed3(func(rr *dns.NSEC3) { rr.Hdr.Name = strings.Replace(rr.Hdr.Name, ".", ".wild.", 1) }), bogus(validate.CheckDenial)},
 	{"NSEC3 with 100 iterations", "none.example.org.", dns.TypeA, func(l *lab.Lab) { iterate(l, 100) }, denied(org)},
 	{"NSEC3 with 101 iterations", "none.example.org.", dns.TypeA, func(l *lab.Lab) { iterate(l, 101) }, insecure(validate.CheckDenial)},
 	{"NSEC3 with 101 iterations and a wildcard", "x.wild.example.org.", dns.TypeTXT, func(l *lab.Lab) { iterate(l, 101) }, insecure(validate.CheckDenial)},
@@ -377,6 +416,16 @@ var attacks = []struct {
 		return m
 	}), bogus(validate.CheckSigned)},
 	{"CNAME made from a DNAME that is not shown", "ns1.moved.example.net.", dns.TypeA, on("ns1.moved.example.net.", dns.TypeA, lab.Drop(dns.TypeDNAME)), bogus(validate.CheckSigned)},
+	{"DNAME made from a wildcard", "y.x.wd.example.net.", dns.TypeA, func(l *lab.Lab) {
+		z := l.Add(lab.Zone{Name: "example.net.", Records: exampleNet + "*.wd DNAME example.org.\n"})
+		m := z.Answer("*.wd.example.net.", dns.TypeDNAME)
+		lab.Each(0, func(rr dns.RR) { rr.Header().Name = "x.wd.example.net." })(m)
+		lawful := *m.Answer[1].(*dns.RRSIG)
+		lawful.Labels++
+		m.Answer = append(m.Answer, &lawful)
+		m.Ns = z.Answer("y.wild.example.net.", dns.TypeTXT).Ns
+		l.Tamper("y.x.wd.example.net.", dns.TypeA, lab.Replace(m))
+	}, bogus(validate.CheckSignature)},
 	{"DNAME changed", "ns1.moved.example.net.", dns.TypeA, on("ns1.moved.example.net.", dns.TypeA, lab.Each(dns.TypeDNAME, func(rr dns.RR) { rr.(*dns.DNAME).Target = "evil." })), bogus(validate.CheckSignature)},
 
 	// what costs too much
@@ -577,8 +626,8 @@ func cutNSEC(l *lab.Lab) []dns.RR {
 }
 
 // without3 drops the NSEC3 that matches a name.
-func without3(qname, name string) func(*lab.Lab) {
-	return on(qname, dns.TypeA, func(m *dns.Msg) *dns.Msg {
+func without3(qname string, qtype uint16, name string) func(*lab.Lab) {
+	return on(qname, qtype, func(m *dns.Msg) *dns.Msg {
 		hash := strings.ToLower(dns.HashName(name, dns.SHA1, 0, "0123456789"))
 		m.Ns = keep(m.Ns, func(rr dns.RR) bool { return !strings.HasPrefix(rr.Header().Name, hash) })
 		return m
@@ -603,6 +652,22 @@ func changed3(change func(*dns.NSEC3)) func(*lab.Lab) {
 	}
 }
 
+// denials answers with NSEC records that the zone signs, whatever they say.
+func denials(zone string, texts ...string) func(*lab.Lab) {
+	return func(l *lab.Lab) {
+		var ns []dns.RR
+		for _, rr := range records(texts...) {
+			ns = append(append(ns, rr), l.Zone(zone).Sign([]dns.RR{rr})...)
+		}
+		l.Tamper("", 0, func(m *dns.Msg) *dns.Msg {
+			if qtype := m.Question[0].Qtype; qtype == dns.TypeA || qtype == dns.TypeDS && dns.CountLabel(m.Question[0].Name) > 2 {
+				return lab.Replace(&dns.Msg{Ns: ns})(m)
+			}
+			return m
+		})
+	}
+}
+
 // iterate makes example.org.'s NSEC3 chain hash that often.
 func iterate(l *lab.Lab, n uint16) {
 	l.Add(lab.Zone{Name: "example.org.", Denial: lab.NSEC3, Iterations: n, Records: exampleNet})
@@ -616,6 +681,32 @@ func resalted(l *lab.Lab, salt string) *lab.Zone {
 	out := *z
 	*l.Zone("example.org.") = original
 	return &out
+}
+
+// mixed3 returns example.org.'s NSEC3 of the apex, and those of another chain of
+// it in whose spans the names' hashes of the first chain are.
+func mixed3(l *lab.Lab, names ...string) *dns.Msg {
+	m := l.Zone("example.org.").Answer("example.org.", dns.TypeTXT)
+	other := resalted(l, "FFFF")
+	for _, name := range names {
+		hash := dns.HashName(name, dns.SHA1, 0, "0123456789")
+		found := false
+		for i := 0; !found; i++ {
+			ns := other.Answer(strconv.Itoa(i)+".example.org.", dns.TypeA).Ns
+			for i, rr := range ns {
+				rr, ok := rr.(*dns.NSEC3)
+				if !ok || found {
+					continue
+				}
+				owner := strings.ToUpper(rr.Hdr.Name[:32])
+				if owner < hash && hash < rr.NextDomain || owner > rr.NextDomain && (owner < hash || hash < rr.NextDomain) {
+					m.Ns = append(m.Ns, rr, ns[i+1])
+					found = true
+				}
+			}
+		}
+	}
+	return m
 }
 
 // expandTooFar answers x.closer.wild, which does not exist, from *.wild.

@@ -184,9 +184,10 @@ func (w *walk) verifyOne(set *rrset, sig *dns.RRSIG, k key) (bool, *Error) {
 	if w.v.verified.has(f) {
 		return true, nil
 	}
-	if w.checks++; w.checks > maxChecksTotal {
+	if w.checks == maxChecksTotal {
 		return false, fail(set.name, set.rrtype, CheckLimit, "", "its validation takes more than %d signatures", maxChecksTotal)
 	}
+	w.checks++
 	if sig.Verify(k.DNSKEY, set.rrs) != nil {
 		return false, nil
 	}

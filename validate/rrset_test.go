@@ -1,6 +1,8 @@
 package validate_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,42 +64,115 @@ func TestSignaturesTimesKeysAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := ask(t, l, "ns1.example.net.", dns.TypeA)
-	good := m.Answer[1].(*dns.RRSIG)
-	for i := range 200 {
-		bad := *good
-		bad.OrigTtl = uint32(i)
-		m.Answer = append(m.Answer, &bad)
-	}
-	m.Answer = append(m.Answer[:1], m.Answer[2:]...)
-	if got := validate.Verifications(v, m, l, "ns1.example.net.", dns.TypeA); got != bound {
+	m.Answer = append(m.Answer[:1], spoiled(m.Answer[1].(*dns.RRSIG), 200)...)
+	if got := validate.Verifications(t.Context(), v, m, l, "ns1.example.net.", dns.TypeA); got != bound {
 		t.Errorf("Expected %d verifications, got %d", bound, got)
 	}
 }
 
-func TestKeysOfOneTagAreBounded(t *testing.T) {
-	// Two keys of the same tag: one is tried after the other.
+// twins returns two keys of one tag.
+func twins() (a, b *lab.Key) {
 	seen := map[uint16]*lab.Key{}
-	var a, b *lab.Key
-	for i := 0; b == nil; i++ {
-		k := lab.NewKey("example.net.", dns.ED25519, 256, time.Duration(i).String())
-		if a = seen[k.KeyTag()]; a != nil {
-			b = k
+	for i := 0; ; i++ {
+		b = lab.NewKey("example.net.", dns.ED25519, 256, strconv.Itoa(i))
+		if a = seen[b.KeyTag()]; a != nil {
+			return a, b
 		}
-		seen[k.KeyTag()] = k
+		seen[b.KeyTag()] = b
 	}
+}
+
+func TestKeysOfOneTagAreTriedOneAfterTheOther(t *testing.T) {
+	const bound = 16
+	a, b := twins()
 	l := hierarchy(t)
-	l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: []*lab.Key{
+	z := l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: []*lab.Key{
 		lab.NewKey("example.net.", dns.ED25519, 257, ""), a, b,
 	}})
-	z := l.Zone("example.net.")
 	z.SignRRset = func(rrs []dns.RR) []dns.RR {
 		if rrs[0].Header().Rrtype == dns.TypeDNSKEY {
 			return z.Sign(rrs)
 		}
 		return []dns.RR{z.SignWith(b, rrs)}
 	}
-	r, err := validator(t, l).Lookup(t.Context(), l, "ns1.example.net.", dns.TypeA)
+	v := validator(t, l)
+	r, err := v.Lookup(t.Context(), l, "ns1.example.net.", dns.TypeA)
 	if err != nil || got(r) != secure(net) {
 		t.Errorf("Expected %+v, got %+v, %v", secure(net), r, err)
+	}
+
+	m := ask(t, l, "ns1.example.net.", dns.TypeA)
+	m.Answer = append(m.Answer[:1], spoiled(m.Answer[1].(*dns.RRSIG), bound)...)
+	if got := validate.Verifications(t.Context(), v, m, l, "ns1.example.net.", dns.TypeA); got != bound {
+		t.Errorf("Expected %d verifications, got %d", bound, got)
+	}
+}
+
+// spoiled returns n RRSIGs like sig that do not verify.
+func spoiled(sig *dns.RRSIG, n int) []dns.RR {
+	var rrs []dns.RR
+	for i := range n {
+		bad := *sig
+		bad.OrigTtl = uint32(i)
+		rrs = append(rrs, &bad)
+	}
+	return rrs
+}
+
+func TestSignaturesOfALookupAreBounded(t *testing.T) {
+	const bound = 96
+	l := hierarchy(t)
+	v := validator(t, l)
+	if _, err := v.Lookup(t.Context(), l, "example.net.", dns.TypeSOA); err != nil {
+		t.Fatal(err)
+	}
+	m := ask(t, l, "none.example.net.", dns.TypeA)
+	m.Ns = nil
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		set := records(name + ".example.net. 300 IN NSEC z.example.net. A")
+		m.Ns = append(append(m.Ns, set...), spoiled(l.Zone("example.net.").Sign(set)[0].(*dns.RRSIG), 16)...)
+	}
+	if got := validate.Verifications(t.Context(), v, m, l, "none.example.net.", dns.TypeA); got != bound {
+		t.Errorf("Expected %d verifications, got %d", bound, got)
+	}
+}
+
+func TestDenialsOfALookupAreBounded(t *testing.T) {
+	const bound = 8
+	l := hierarchy(t)
+	v := validator(t, l)
+	if _, err := v.Lookup(t.Context(), l, "example.net.", dns.TypeSOA); err != nil {
+		t.Fatal(err)
+	}
+	m := ask(t, l, "none.example.net.", dns.TypeA)
+	m.Ns = nil
+	for i := range 20 {
+		set := records(strconv.Itoa(i) + ".example.net. 300 IN NSEC z.example.net. A")
+		m.Ns = append(append(m.Ns, set...), l.Zone("example.net.").Sign(set)...)
+	}
+	if got := validate.Verifications(t.Context(), v, m, l, "none.example.net.", dns.TypeA); got != bound {
+		t.Errorf("Expected %d verifications, got %d", bound, got)
+	}
+}
+
+func TestSignersOfALookupAreBounded(t *testing.T) {
+	const chain, bound = 5, 3 // DS of two signers, and the question
+	l := hierarchy(t)
+	v := validator(t, l)
+	name := strings.Repeat("a.", 50) + "example.net."
+	set := records(name + " 300 IN A 192.0.2.1")
+	sig := l.Zone("example.net.").Sign(set)[0].(*dns.RRSIG)
+	m := ask(t, l, name, dns.TypeA)
+	m.Answer = set
+	for i := range 50 {
+		other := *sig
+		other.SignerName = name[2*i:]
+		m.Answer = append(m.Answer, &other)
+	}
+	l.Tamper(name, dns.TypeA, lab.Replace(m))
+	l.Asked()
+	r, err := v.Lookup(t.Context(), l, name, dns.TypeA)
+	if got := len(l.Asked()); err != nil || r.Status != validate.Bogus || got > chain+bound {
+		t.Errorf("Expected bogus after %d questions, got %+v, %v after %d", chain+bound, r, err, got)
 	}
 }
