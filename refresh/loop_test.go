@@ -35,7 +35,7 @@ func TestZoneWhoseDecisionsPanicIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		e := w.start()
-		e.zones[0].fetching = nil // a defect: what adds a collection panics
+		e.loop.done <- func() { e.zones[0].fetching = nil } // a defect: what adds a collection panics
 		w.chain.change(true, func(c *chainZone) { c.cns = []string{ourNS, theirNS} })
 		w.pass(time.Hour)
 		w.expectReady(e, false)
@@ -95,7 +95,7 @@ func TestLoopEndsWhenItKeepsPanicking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		e := w.start()
-		e.zones[0].Zone = nil // a defect: nothing can be said or done
+		e.loop.done <- func() { e.zones[0].Zone = nil } // a defect: nothing can be said or done
 		w.pass(time.Hour)
 		w.expectReady(e, false)
 		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
