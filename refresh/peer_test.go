@@ -235,10 +235,10 @@ func TestUnlikeAlgorithmIsRefusedUntilTheZoneIsDelegated(t *testing.T) {
 	p := provider{ksk: entry, zsk: foreign}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		e := w.start()
+		e := w.startSlow()
 		w.join()
 		w.peers.set(theirNS, announces(p.announcement()))
-		w.pass(time.Minute)
+		w.pass(time.Hour)
 		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
 		expectLog(t, w.log, 1, theirNS+" is refused", "algorithm")
 		w.expectReady(e, true)
@@ -267,10 +267,10 @@ func TestLaxAdmitsUnlikeAlgorithms(t *testing.T) {
 func TestPeerThatAnnouncesOurKeysIsPointedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.start()
+		w.startSlow()
 		w.join()
 		w.peers.set(theirNS, announces(provider{w.ksk.ID(), w.zsk.ID()}.announcement()))
-		w.pass(3 * time.Hour)
+		w.pass(5 * time.Hour)
 		expectLog(t, w.log, 1, "WARNING", theirNS, "is it yours?")
 	})
 }

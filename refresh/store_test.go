@@ -279,7 +279,7 @@ func TestSignaturesAreRenewedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		e := w.startSlow()
-		for range 6 {
+		for range 4 {
 			w.pass(5 * day)
 			w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
 			if left := e.Status().Expires.Sub(time.Now()); left < 2*day {

@@ -174,7 +174,7 @@ func TestZonesWithoutAnAnnouncementAreSaidOnce(t *testing.T) {
 		const inDomain = "ns1." + zoneName
 		w.zone.Nameservers = []string{inDomain}
 		w.chain.change(true, func(c *chainZone) { c.ns = []string{inDomain} })
-		w.start()
+		w.startSlow()
 		expectLog(t, w.log, 1, "not announced everywhere")
 		expectLog(t, w.log, 0, "WARNING")
 		w.chain.change(true, func(c *chainZone) { c.cns = []string{inDomain, theirNS} })
@@ -211,7 +211,7 @@ func TestServerThatDeniesOurAnnouncementsIsAProblem(t *testing.T) {
 		z := w.withSignaling()
 		d := &directory{peers: w.peers, denies: true}
 		z.Fetcher = d
-		e := w.start()
+		e := w.startSlow()
 		w.expectReady(e, false)
 		expectLog(t, w.log, 1, "ERROR", "delegate "+z.Name)
 		if len(d.asked) != 1 || !strings.HasSuffix(d.asked[0], z.Name+" CDS") {
@@ -220,7 +220,7 @@ func TestServerThatDeniesOurAnnouncementsIsAProblem(t *testing.T) {
 		d.mu.Lock()
 		d.denies = false
 		d.mu.Unlock()
-		w.pass(time.Hour)
+		w.pass(2 * time.Hour)
 		w.expectReady(e, true)
 	})
 }
