@@ -23,6 +23,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/validate"
 )
@@ -103,12 +104,21 @@ func New(client *Client, anchors *validate.Anchors, o Options) *Fetcher {
 func (f *Fetcher) Fetch(ctx context.Context, zone, host string) Result {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	res := Result{Zone: dns.CanonicalName(zone), Host: dns.CanonicalName(host), At: f.now()}
+	res := Result{Zone: canonical(zone), Host: canonical(host), At: f.now()}
 	if err := guard(func() { f.collect(ctx, &res) }); err != nil {
 		res = Result{Zone: res.Zone, Host: res.Host, At: res.At, Verdict: Unreachable, Reason: err.Error()}
 	}
 	res.Reason = oneLine(res.Reason)
 	return res
+}
+
+// canonical returns name as it comes in answers, so that names are equal as
+// strings. What is no name is left for [announce.Name] to refuse.
+func canonical(name string) string {
+	if c, err := keys.CanonicalName(name); err == nil {
+		return c
+	}
+	return dns.CanonicalName(name)
 }
 
 // guard runs do and returns a panic in it as an error. What peers send must

@@ -200,12 +200,14 @@ var announcements = []struct {
 	{"CSK", records(dnskeys(ksk), cdnskeys(ksk), cdss(dns.SHA256, ksk)), Secure, ""},
 	{"two keys of each role", records(dnskeys(many(2)...), cdnskeys(ksk, zsk), cdss(dns.SHA256, ksk, zsk)), Secure, "2 keys for data, 2 keys"},
 	{"as many keys as may be", records(dnskeys(many(8)...), cdnskeys(ksk), cdss(dns.SHA256, ksk)), Secure, "8 keys for data"},
+	{"as many keys as may be, two digests each", records(dnskeys(many(8)...), cdss(dns.SHA256, many(8)...), cdss(dns.SHA384, many(8)...)), Secure, "8 keys as secure entry"},
 	{"CDNSKEY without CDS", records(dnskeys(zsk), cdnskeys(ksk)), Secure, ""},
 	{"CDS without CDNSKEY", records(dnskeys(zsk), cdss(dns.SHA256, ksk)), Secure, "no key is found for the digest of 5102"},
 	{"CDS of a CSK without CDNSKEY", records(dnskeys(ksk), cdss(dns.SHA256, ksk)), Secure, "1 key as secure entry"},
 	{"SHA-384", records(dnskeys(zsk), cdnskeys(ksk), cdss(dns.SHA384, ksk)), Secure, ""},
 	{"SHA-1 beside SHA-256", records(dnskeys(zsk), cdnskeys(ksk), cdss(dns.SHA1, ksk), cdss(dns.SHA256, ksk)), Secure, ""},
 	{"upper case asked", func(s *stage) { s.zone, s.host = "EXAMPLE.Co.Uk", "NS1.Example.NET" }, Secure, ""},
+	{"escapes asked", func(s *stage) { s.zone, s.host = `ex\097mple.c\111.uk.`, `n\s1.\101xample.net.` }, Secure, ""},
 	{"RSASHA256", records(algorithm(dns.RSASHA256)), Secure, ""},
 	{"RSASHA512", records(algorithm(dns.RSASHA512)), Secure, ""},
 	{"ECDSAP384SHA384", records(algorithm(dns.ECDSAP384SHA384)), Secure, ""},
@@ -337,11 +339,20 @@ var announcements = []struct {
 	{"unsupported digest type only", records(dnskeys(zsk), owner, " CDS 1 13 3 00112233\n"), Refused, "SHA-256"},
 	{"digest of the wrong length", records(dnskeys(zsk), owner, " CDS 1 13 2 00112233\n"), Refused, "length"},
 	{"CDS of an unsupported algorithm", records(dnskeys(zsk), owner, " CDS 1 5 2 ", strings.Repeat("00", 32), "\n"), Refused, "RSASHA1"},
-	{"too many keys", records(dnskeys(many(9)...), cdnskeys(ksk), cdss(dns.SHA256, ksk)), Refused, "9 records"},
-	{"too many digests", records(dnskeys(zsk), cdss(dns.SHA256, many(9)...)), Refused, "9 records"},
+	{"too many keys", records(dnskeys(many(9)...), cdnskeys(ksk), cdss(dns.SHA256, ksk)), Refused, "9 keys"},
+	{"too many digests", records(dnskeys(zsk), cdss(dns.SHA256, many(9)...)), Refused, "9 keys"},
+	{"too many digests of few keys", records(dnskeys(zsk), cdss(dns.SHA256, ksk), otherDigests(24)), Refused, "25 records"},
 	{"no DNSKEY", records(cdnskeys(ksk), cdss(dns.SHA256, ksk)), Refused, "incomplete"},
 	{"DNSKEY only", records(dnskeys(zsk)), Refused, "incomplete"},
 	{"CDS only", records(cdss(dns.SHA256, ksk)), Refused, "incomplete"},
+}
+
+// otherDigests returns n digests of ksk of types that cannot be computed.
+func otherDigests(n int) (text string) {
+	for i := range n {
+		text += fmt.Sprintf("%s CDS %d 13 %d 00112233\n", owner, ksk.KeyTag(), 100+i)
+	}
+	return text
 }
 
 // algorithm returns an announcement of keys of an algorithm.

@@ -9,9 +9,15 @@ import (
 	"github.com/coredns-mske/mske/merge"
 )
 
-// maxRRset is how many records an RRset of an announcement may hold (rule F4):
-// a provider in the middle of two rolls at once has four keys of a role.
-const maxRRset = 8
+const (
+	// maxKeys is how many keys an RRset of an announcement may name (rule
+	// F4): a provider in the middle of two rolls at once has four of a role.
+	maxKeys = 8
+
+	// maxDigests is how many digests a key may have, on average: one of each
+	// type that can be computed here.
+	maxDigests = 3
+)
 
 // RefusedError says which rule an announcement that validates breaks (rule F4).
 type RefusedError struct {
@@ -58,8 +64,11 @@ func checkPlace(owner string, a answer) error {
 
 // checkRecords applies the rules that concern the records of one RRset.
 func checkRecords(owner string, qtype uint16, rrs []dns.RR) error {
-	if len(rrs) > maxRRset {
-		return refuse(qtype, owner, fmt.Sprintf("%d records, more than %d", len(rrs), maxRRset), refMany)
+	if n := countKeys(rrs); n > maxKeys {
+		return refuse(qtype, owner, fmt.Sprintf("%d keys, more than %d", n, maxKeys), refMany)
+	}
+	if n := len(rrs); n > maxKeys*maxDigests {
+		return refuse(qtype, owner, fmt.Sprintf("%d records, more than %d", n, maxKeys*maxDigests), refMany)
 	}
 	for _, rr := range rrs {
 		var check, ref string
@@ -78,6 +87,25 @@ func checkRecords(owner string, qtype uint16, rrs []dns.RR) error {
 		}
 	}
 	return nil
+}
+
+// countKeys returns how many keys rrs name: digests of one tag and algorithm
+// count once.
+func countKeys(rrs []dns.RR) int {
+	type id struct {
+		tag       uint16
+		algorithm uint8
+	}
+	digested := make(map[id]bool)
+	n := 0
+	for _, rr := range rrs {
+		if ds, ok := rr.(*dns.CDS); ok {
+			digested[id{ds.KeyTag, ds.Algorithm}] = true
+		} else {
+			n++
+		}
+	}
+	return n + len(digested)
 }
 
 // checkDigest returns which rule d breaks and where it is written, or "".

@@ -96,7 +96,7 @@ func FuzzPolicy(f *testing.F) {
 		if checkUnit(zone, owner, a) != nil {
 			return
 		}
-		if len(a.DNSKEY) == 0 || len(a.CDNSKEY)+len(a.CDS) == 0 || len(a.DNSKEY) > maxRRset {
+		if len(a.DNSKEY) == 0 || len(a.CDNSKEY)+len(a.CDS) == 0 || len(a.DNSKEY) > maxKeys {
 			t.Errorf("Expected a complete announcement, got %v", a)
 		}
 		for _, k := range append(a.DNSKEY, a.CDNSKEY...) {
