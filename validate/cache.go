@@ -62,13 +62,26 @@ func (c *zoneCache) land(name string, f *flight, now time.Time) {
 }
 
 // put keeps a zone until it expires.
-func (c *zoneCache) put(z *zone, now time.Time) {
+func (c *zoneCache) put(z *zone, now time.Time) { c.putAs(z.name, z, now) }
+
+// putAs keeps a zone by a name in it.
+func (c *zoneCache) putAs(name string, z *zone, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.zones[z.name]; !ok && len(c.zones) >= c.max {
+	if _, ok := c.zones[name]; !ok && len(c.zones) >= c.max {
 		c.evict(now)
 	}
-	c.zones[z.name] = z
+	c.zones[name] = z
+}
+
+// known returns the zone that is kept by that name, or nil.
+func (c *zoneCache) known(name string, now time.Time) *zone {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if z := c.zones[name]; z != nil && now.Before(z.expires) {
+		return z
+	}
+	return nil
 }
 
 // evict makes room: what has expired goes, then any, an eighth at a time so
@@ -89,10 +102,8 @@ func (c *zoneCache) evict(now time.Time) {
 
 // secure says whether the name is known to be a secure zone's.
 func (c *zoneCache) secure(name string, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	z := c.zones[name]
-	return z != nil && z.insecure == nil && now.Before(z.expires)
+	z := c.known(name, now)
+	return z != nil && z.insecure == nil
 }
 
 // fingerprint identifies the octets of an RRset, a signature and a key.

@@ -24,7 +24,8 @@
 // An alias is validated and reported, not followed. An answer that is signed by
 // an ancestor of the zone that holds its owner is refused only once that zone
 // is known: to ask for all cuts between would take a question for each label.
-// Whoever holds that ancestor's key holds the zone's delegation too. A replay
+// Whoever holds that ancestor's key holds the zone's delegation too, and
+// [Validator.Apex] tells the zone to callers who have to know. A replay
 // of what was once true, and is still within its signatures' validity, cannot
 // be told from the truth. Trust anchors are not updated (RFC 5011).
 package validate
@@ -114,6 +115,7 @@ type Validator struct {
 	anchors  *Anchors
 	now      func() time.Time
 	zones    *zoneCache
+	apexes   *zoneCache // by names in the zones
 	verified *signatureCache
 }
 
@@ -125,7 +127,10 @@ func New(anchors *Anchors, o Options) *Validator {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Validator{anchors: anchors, now: o.Now, zones: newZoneCache(maxZones), verified: newSignatureCache(maxVerified)}
+	return &Validator{
+		anchors: anchors, now: o.Now,
+		zones: newZoneCache(maxZones), apexes: newZoneCache(maxZones), verified: newSignatureCache(maxVerified),
+	}
 }
 
 // Lookup asks x for the RRset of that name and type, and for what its
@@ -155,6 +160,35 @@ func (v *Validator) Check(ctx context.Context, x Exchanger, m *dns.Msg, name str
 		return Result{}, err
 	}
 	return v.walk(ctx, x).verdict(m, name, qtype)
+}
+
+// Apex returns the secure zone that holds the name: the one that SOA shows there
+// and that a chain of trust leads to. It is "" if that zone is insecure. A zone
+// that is secure is remembered by its TTL. The error is an [*Error] if the chain
+// is bogus, or x's.
+//
+// It is for callers that ask for many names below one: a [Result] whose Signer
+// is above the zone that holds them is not to be believed (RFC 4035 section
+// 5.3.1), and a look-up alone does not ask for that zone.
+func (v *Validator) Apex(ctx context.Context, x Exchanger, name string) (string, error) {
+	name, err := question(name, dns.TypeSOA)
+	if err != nil {
+		return "", err
+	}
+	w := v.walk(ctx, x)
+	if z := v.apexes.known(name, w.now); z != nil {
+		return z.name, nil
+	}
+	apex, err := w.apex(name)
+	if err != nil {
+		return "", err
+	}
+	z, err := w.zone(apex)
+	if err != nil || z.insecure != nil {
+		return "", err
+	}
+	v.apexes.putAs(name, z, w.now)
+	return z.name, nil
 }
 
 // ProbeAnchor asks x for the DNSKEY RRset of every trust anchor's zone and

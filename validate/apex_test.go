@@ -1,0 +1,71 @@
+package validate_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/internal/lab"
+	"github.com/coredns-mske/mske/validate"
+)
+
+func TestApexIsTheSecureZoneThatHoldsTheName(t *testing.T) {
+	tests := []struct{ name, want string }{
+		{"_multi.example.co.uk." + signal, signal},
+		{signal, signal},
+		{"ns1.example.net.", "example.net."},
+		{"no.such.name.example.org.", "example.org."},
+		{"a.b.deep.compact.net.", "compact.net."},
+		{"alias.example.net.", "example.net."},
+		{"ns1.nosuch.net.", "net."},
+		{".", "."},
+		{"ns1.unsigned.net.", ""},
+		{"ns1.signed.nods.uk.", ""},
+	}
+	l := hierarchy(t)
+	for _, tc := range tests {
+		apex, err := validator(t, l).Apex(t.Context(), l, tc.name)
+		if err != nil || apex != tc.want {
+			t.Errorf("%s: Expected %q, got %q, %v", tc.name, tc.want, apex, err)
+		}
+	}
+}
+
+func TestApexIsNotWhatSOAAloneSays(t *testing.T) {
+	l := hierarchy(t)
+	l.Tamper("", dns.TypeSOA, func(m *dns.Msg) *dns.Msg {
+		m.Answer, m.Ns = nil, []dns.RR{&dns.SOA{Hdr: dns.RR_Header{Name: "ns1.example.org.", Rrtype: dns.TypeSOA, Class: dns.ClassINET}}}
+		return m
+	})
+	apex, err := validator(t, l).Apex(t.Context(), l, "ns1.example.org.")
+	var e *validate.Error
+	if !errors.As(err, &e) || apex != "" {
+		t.Errorf("Expected an error, got %q, %v", apex, err)
+	}
+}
+
+func TestApexIsRememberedByTheTTLOfItsZone(t *testing.T) {
+	l := hierarchy(t)
+	later := now
+	v := validate.New(anchors(t, l), validate.Options{Now: func() time.Time { return later }})
+	for _, tc := range []struct {
+		after time.Duration
+		asked bool
+	}{{0, true}, {59 * time.Minute, false}, {61 * time.Minute, true}} {
+		later = now.Add(tc.after)
+		l.Asked()
+		if apex, err := v.Apex(t.Context(), l, signal); err != nil || apex != signal {
+			t.Fatalf("Expected %s, got %q, %v", signal, apex, err)
+		}
+		if asked := l.Asked(); (len(asked) > 0) != tc.asked {
+			t.Errorf("After %s: Expected questions %t, got %v", tc.after, tc.asked, asked)
+		}
+	}
+	l.Tamper(signal, dns.TypeSOA, lab.Timeout)
+	later = now.Add(3 * time.Hour)
+	if apex, err := v.Apex(t.Context(), l, signal); err == nil {
+		t.Errorf("Expected an error, got %q", apex)
+	}
+}
