@@ -33,8 +33,9 @@ const (
 	DefaultTimeout = 20 * time.Second
 
 	// partShare is the share of the time for a collection that the probe of
-	// one resolver, and the search for keys that only digests name, may take,
-	// so that a dead server leaves time for the rest.
+	// one resolver, the question which zone holds the signaling domain, and the
+	// search for keys that only digests name, may take each, so that a dead
+	// server leaves time for the rest.
 	partShare = 4
 
 	// maxReason bounds a reason, in octets: host names in it are the peer's.
@@ -156,6 +157,7 @@ func (f *Fetcher) collect(ctx context.Context, res *Result) {
 	}
 	x := &budget{x: f}
 	answers := f.lookup(ctx, x, owner)
+	f.checkSigners(ctx, x, res.Host, owner, answers)
 	if res.Verdict, err = judge(res.Zone, owner, answers); err != nil {
 		res.Reason = err.Error()
 		return
@@ -219,6 +221,29 @@ func (f *Fetcher) lookup(ctx context.Context, x validate.Exchanger, owner string
 	}
 	wg.Wait()
 	return answers
+}
+
+// checkSigners turns answers bogus that a zone above the one that holds host's
+// signaling domain signs (RFC 4035 section 5.3.1): a registry does not announce
+// for its registrants. Which zone that is is asked for only if the signer is
+// none of host's own, and once for all zones that host announces. Where that
+// cannot be found out, the signer's key, which is valid for all below, stands.
+func (f *Fetcher) checkSigners(ctx context.Context, x validate.Exchanger, host, owner string, answers []answer) {
+	ctx, cancel := context.WithTimeout(ctx, f.timeout/partShare)
+	defer cancel()
+	domain := announce.SignalingDomain(host)
+	for i, a := range answers {
+		signer := a.result.Signer
+		if a.err != nil || a.result.Status != validate.Secure || dns.IsSubDomain(domain, signer) {
+			continue
+		}
+		apex, err := f.validator.Apex(ctx, x, domain)
+		if err != nil || apex == "" || dns.IsSubDomain(apex, signer) {
+			continue
+		}
+		answers[i].result = validate.Result{Status: validate.Bogus, Reason: fmt.Errorf(
+			"%s at %s: signed by %s, but %s between is a zone of its own (RFC 4035 section 5.3.1)", dns.Type(a.qtype), owner, signer, apex)}
+	}
 }
 
 // judge returns the verdict on the three RRsets as one unit (rule F3), and for

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,21 @@ func newStage(t *testing.T, records string) *stage {
 
 // put sets the records of the signaling zone.
 func (s *stage) put(records ...string) { s.zones[signalZone].Records = strings.Join(records, "") }
+
+// signedBy has what the zone of that name holds at and below the signaling name
+// signed by a zone above it: RRsets of these types, or of all.
+func (s *stage) signedBy(name, above string, types ...uint16) {
+	s.tamper = func(l *lab.Lab) {
+		z, signer := l.Zone(name), l.Zone(above)
+		z.SignRRset = func(rrs []dns.RR) []dns.RR {
+			h := rrs[0].Header()
+			if !slices.Contains(types, h.Rrtype) && (len(types) > 0 || h.Name != owner) {
+				return z.Sign(rrs)
+			}
+			return []dns.RR{z.SignWith(signer.Keys[len(signer.Keys)-1], rrs, func(sig *dns.RRSIG) { sig.SignerName = above })}
+		}
+	}
+}
 
 // inZone has the announcement in the provider's zone instead of a signaling
 // zone of its own.
@@ -259,6 +275,10 @@ var announcements = []struct {
 	{"key tag of another key", at(0, lab.EachSig(0, func(s *dns.RRSIG) { s.KeyTag++ })), Bogus, ""},
 	{"signer is another zone", at(0, lab.EachSig(0, func(s *dns.RRSIG) { s.SignerName = "example.net." })), Bogus, ""},
 	{"signer is no ancestor", at(0, lab.EachSig(0, func(s *dns.RRSIG) { s.SignerName = "example.org." })), Bogus, ""},
+	{"signed by the zone above the signaling zone", func(s *stage) { s.signedBy(signalZone, "example.net.") }, Bogus, "_signal.ns1.example.net. between is a zone of its own"},
+	{"signed by the top-level domain", func(s *stage) { s.inZone(); s.signedBy("example.net.", "net.") }, Bogus, "example.net. between is a zone of its own"},
+	{"one type signed by the root", func(s *stage) { s.inZone(); s.signedBy("example.net.", ".", dns.TypeCDS) }, Bogus, "CDS"},
+	{"absence proven by the zone above", func(s *stage) { s.put(""); s.signedBy(signalZone, "example.net.", dns.TypeNSEC) }, Bogus, ""},
 	{"DS of another key", func(s *stage) {
 		s.zones["example.net."].Records += "_signal.ns1 DS " + rdataOf(lab.NewKey(signalZone, 13, 257, "other").ToDS(dns.SHA256)) + "\n"
 	}, Bogus, ""},
@@ -469,6 +489,37 @@ func TestChainIsSharedBetweenFetches(t *testing.T) {
 	}
 	if asked := l.Asked(); len(asked) != len(types) {
 		t.Errorf("Expected %d questions, got %v", len(types), asked)
+	}
+}
+
+func TestZoneOfTheSignalingDomainIsAskedForOnce(t *testing.T) {
+	s := newStage(t, announced())
+	s.inZone()
+	l := s.lab()
+	f := labFetcher(t, l, Options{})
+	for _, soa := range []int{1, 0, 0} {
+		l.Asked()
+		if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+			t.Fatalf("Expected secure, got %s: %s", res.Verdict, res.Reason)
+		}
+		asked := 0
+		for _, q := range l.Asked() {
+			if q.Qtype == dns.TypeSOA {
+				asked++
+			}
+		}
+		if asked != soa {
+			t.Errorf("Expected %d questions for SOA, got %d", soa, asked)
+		}
+	}
+}
+
+func TestZoneOfTheSignalingDomainNeedNotBeFound(t *testing.T) {
+	s := newStage(t, announced())
+	s.inZone()
+	s.tamper = func(l *lab.Lab) { l.Tamper("", dns.TypeSOA, lab.Rcode(dns.RcodeServerFailure)) }
+	if res := s.fetch(); res.Verdict != Secure {
+		t.Errorf("Expected secure, got %s: %s", res.Verdict, res.Reason)
 	}
 }
 
