@@ -15,6 +15,9 @@ type Facts struct {
 	// Chain are the keys that the plugin chain publishes or was seen signing
 	// with in the last max_zone_ttl (rule K2). None of them goes.
 	Chain []merge.Key
+	// Signed are the keys that the zone's data is or was signed with. Of any
+	// other nothing can be cached, so that it goes as soon as it is to.
+	Signed []merge.Key
 	// MaxZoneTTL is the longest TTL in the zone: for so long a cache may hold
 	// a signature of a key that signs no more.
 	MaxZoneTTL time.Duration
@@ -193,7 +196,7 @@ func (p *planner) publish(k *Key) {
 		}
 	case chain:
 		p.why(k, "it stays in DNSKEY: the zone is published or signed with it by the plugins behind mske")
-	case begun && p.active(k) && p.cached(k):
+	case p.cached(k):
 		p.why(k, "its Delete time has come, but it stays in DNSKEY until %s: caches may hold its signatures until then",
 			stop(k.Timing).Add(p.facts.MaxZoneTTL).UTC().Format(time.RFC3339))
 	default:
@@ -205,5 +208,5 @@ func (p *planner) publish(k *Key) {
 // cached reports whether caches may hold signatures of k, which has stopped
 // signing.
 func (p *planner) cached(k *Key) bool {
-	return !p.reached(stop(k.Timing).Add(p.facts.MaxZoneTTL))
+	return slices.Contains(p.facts.Signed, k.ID()) && !p.reached(stop(k.Timing).Add(p.facts.MaxZoneTTL))
 }

@@ -24,6 +24,7 @@ type planned struct {
 	public bool
 	gone   bool
 	chain  bool
+	unused bool // the zone was never signed with it
 	alg    uint8
 	want   string // on days 0, 10, 20 ...
 }
@@ -82,7 +83,11 @@ func TestPlanCarriesOutWishesThatAreSafe(t *testing.T) {
 			{role: ZSK, gone: true, timing: bind(Timing{Publish: day(-9), Activate: day(-9), Inactive: day(90), Delete: day(0)}), want: "p p -"}}},
 		{"the last ZSK of all goes on", []planned{with(ksk, "pck pck"),
 			{role: ZSK, alg: dns.ECDSAP256SHA256, timing: bind(Timing{Publish: day(-9), Activate: day(-9), Inactive: day(5)}), want: "pad pad"}}},
-		{"a ZSK that never signed goes when it is to", []planned{with(ksk, "pck pck"), with(zsk, "pad pad"),
+		{"a ZSK that was never used goes when it is to", []planned{with(ksk, "pck pck"), with(zsk, "pad pad"),
+			{role: ZSK, unused: true, timing: bind(Timing{Publish: day(-9), Activate: day(-9), Delete: day(10)}), want: "pad -"}}},
+		{"and so does one whose file has gone", []planned{with(ksk, "pck"), with(zsk, "pad"),
+			{role: ZSK, unused: true, gone: true, timing: Timing{Delete: day(0)}, want: "-"}}},
+		{"a ZSK that is not active yet goes when it is to", []planned{with(ksk, "pck pck"), with(zsk, "pad pad"),
 			{role: ZSK, timing: bind(Timing{Publish: day(-9), Activate: day(90), Delete: day(10)}), want: "pa -"}}},
 		{"the last ZSK goes on", []planned{with(ksk, "pck pck pck"),
 			{role: ZSK, timing: bind(Timing{Publish: day(-9), Activate: day(-9), Inactive: day(2), Delete: day(3)}), want: "pad p -"},
@@ -115,6 +120,9 @@ func TestPlanCarriesOutWishesThatAreSafe(t *testing.T) {
 			ks = append(ks, k)
 			if p.chain {
 				facts.Chain = append(facts.Chain, k.ID())
+			}
+			if !p.unused && p.timing.Activate.Before(day(0)) {
+				facts.Signed = append(facts.Signed, k.ID())
 			}
 		}
 		for i, p := range tc.keys {
@@ -166,7 +174,7 @@ func TestPlanSaysWhenItChangesNext(t *testing.T) {
 	timing := Timing{Publish: day(1), SyncPublish: day(2), Activate: day(3), Inactive: day(4), Delete: day(5)}
 	late := Timing{Publish: day(-1), Activate: day(-1), Delete: day(9)}
 	ks := []*Key{planned{role: CSK}.key(t), planned{role: ZSK, timing: late}.key(t), planned{role: ZSK, timing: timing}.key(t)}
-	facts := Facts{MaxZoneTTL: 24 * 3 * time.Hour}
+	facts := Facts{MaxZoneTTL: 24 * 3 * time.Hour, Signed: []merge.Key{ks[1].ID(), ks[2].ID()}}
 	now, steps := epoch, []time.Time(nil)
 	for {
 		next := Plan(ks, now, facts).Next

@@ -25,6 +25,10 @@ const (
 	// one when a fleet changes.
 	writeGap = 50 * time.Millisecond
 
+	// maxBatch is the most zones in one write, and with that the memory that
+	// one takes when a whole fleet changes.
+	maxBatch = 1000
+
 	// signRetry is how long to wait after signing failed.
 	signRetry = time.Minute
 )
@@ -92,12 +96,16 @@ func (e *Engine) write() {
 	}
 }
 
-// jobs returns the commits of all zones that are to be written.
+// jobs returns the commits of zones that are to be written, as many as fit
+// into one write.
 func (e *Engine) jobs() []*job {
 	l := &e.loop
 	var jobs []*job
 	for _, set := range []map[*zone]bool{l.dirty, l.lazy} {
 		for z := range set {
+			if len(jobs) == maxBatch {
+				return jobs
+			}
 			delete(l.dirty, z)
 			delete(l.lazy, z)
 			e.protect(z, func() {
@@ -125,10 +133,14 @@ func (e *Engine) prepare(z *zone) *job {
 	if d.view.answer == full {
 		j.record.Joint = d.view.joint
 	}
-	if !j.sign && z.known && !z.resigned && sameRecord(j.record, z.stored) && sameAnnouncement(z, d) {
-		return nil
+	if !j.sign && !z.known && !z.facts.looked && d.view.answer == failing {
+		return nil // nothing is known of it yet
 	}
-	return j
+	if j.sign || !z.known || z.resigned || !sameRecord(j.record, z.stored) {
+		return j
+	}
+	e.announce(z, d)
+	return nil
 }
 
 // sameRecord reports whether a says what b does. Signatures follow from the
@@ -137,10 +149,6 @@ func sameRecord(a, b store.Zone) bool {
 	a.Saved, b.Saved = time.Time{}, time.Time{}
 	a.Signatures, b.Signatures = nil, nil
 	return reflect.DeepEqual(a, b)
-}
-
-func sameAnnouncement(z *zone, d decision) bool {
-	return !d.announced || z.announced && reflect.DeepEqual(z.announcement, d.announcement)
 }
 
 // report says what d found, once.
@@ -311,15 +319,15 @@ func (e *Engine) publish(j *job) {
 		e.show(z, j)
 	}
 	if j.stored != nil {
+		if !z.announced { // better than a denial, after a restart
+			e.announce(z, d)
+		}
 		e.retry(z, j.stored)
 		return
 	}
 	z.settle("store")
 	z.stored, z.known, z.resigned = j.record, true, false
-	if !sameAnnouncement(z, d) {
-		z.announcement, z.announced = d.announcement, true
-		e.announce(z)
-	}
+	e.announce(z, d)
 }
 
 // retry lets z be written again.

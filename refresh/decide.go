@@ -97,7 +97,7 @@ func decide(z *Zone, f facts, now time.Time) decision {
 		d.next = earliest(d.next, until)
 	case z.Whole || established:
 	case !f.looked:
-		d.fail()
+		d.fail(f)
 		d.cold = f.state.Cold
 		d.find("cold", levelPending, "its apex key sets are not served before the zone has been read for the first time")
 	default:
@@ -113,9 +113,10 @@ func (d *decision) find(topic string, l level, format string, args ...any) {
 	d.findings = append(d.findings, finding{topic, l, fmt.Sprintf(format, args...)})
 }
 
-// fail has the zone not served at all.
-func (d *decision) fail() {
+// fail has the zone not served at all, and so none of our keys.
+func (d *decision) fail(f facts) {
 	d.view.answer, d.view.joint = failing, merge.Joint{}
+	d.own = f.state.Own
 }
 
 // hold leaves everything as it was served last, and announces no key that is
@@ -124,7 +125,7 @@ func (d *decision) hold(f facts) {
 	d.own, d.cold = f.state.Own, f.state.Cold
 	if len(f.state.Joint.DNSKEY) == 0 {
 		d.announced = false
-		d.fail()
+		d.fail(f)
 		return
 	}
 	d.view.joint = f.state.Joint
@@ -166,7 +167,7 @@ func (d *decision) start(z *Zone, f facts, now time.Time) {
 	}
 	if end := d.cold.Add(coldWait); end.After(now) {
 		d.next = earliest(d.next, end)
-		d.fail()
+		d.fail(f)
 		d.find("cold", levelProblem, "%sits apex key sets are not served", text)
 		return
 	}

@@ -81,7 +81,7 @@ func planOwn(z *Zone, f facts, now time.Time) ours {
 	}
 
 	p.usable = keys.CheckSet(z.Name, p.keys)
-	p.Schedule = keys.Plan(p.keys, now, keys.Facts{Chain: p.chain, MaxZoneTTL: z.MaxZoneTTL})
+	p.Schedule = keys.Plan(p.keys, now, keys.Facts{Chain: p.chain, Signed: p.signed(rest), MaxZoneTTL: z.MaxZoneTTL})
 	p.next = earliest(p.next, p.Next)
 	for _, k := range p.keys {
 		if k.Signer != nil {
@@ -97,7 +97,33 @@ func planOwn(z *Zone, f facts, now time.Time) ours {
 	for _, o := range rest {
 		p.remember(o)
 	}
+	p.sign()
 	return p.ours
+}
+
+// signed returns the keys with which the plugins behind ours, or we, were ever
+// seen to sign what caches hold for longer than the keys themselves.
+func (p *ownPlan) signed(marks []store.Own) []merge.Key {
+	var signed []merge.Key
+	for _, o := range marks {
+		if o.Signed || p.cfg.Whole {
+			signed = append(signed, o.Key)
+		}
+	}
+	return signed
+}
+
+// sign marks the keys that we are going to sign CDS, CDNSKEY and denials with.
+// While it is not known what the zone is signed with, nothing is served.
+func (p *ownPlan) sign() {
+	if len(p.facts.state.Signers) == 0 {
+		return
+	}
+	for _, k := range p.dataSigners(p.facts.state.Signers) {
+		if i := mark(p.marks, k.ID()); i >= 0 {
+			p.marks[i].Signed = true
+		}
+	}
 }
 
 // insist keeps k a secure entry, which it was: as long as the parent's DS is
@@ -181,7 +207,8 @@ func (p *ownPlan) publish(k *keys.Key, old []store.Own) {
 // publish. A key that has a file and is not published was let go by its
 // schedule. Of one without a file, the secure entry stays, since the parent's
 // DS is not known, and a data key stays while caches may need it (rule K4);
-// without a single usable file nothing is concluded from missing ones.
+// one that was never used they do not need. Without a single usable file
+// nothing is concluded from missing ones.
 func (p *ownPlan) remember(o store.Own) {
 	if mark(p.marks, o.Key) >= 0 {
 		return
@@ -194,6 +221,7 @@ func (p *ownPlan) remember(o store.Own) {
 	case o.SecureEntry:
 		p.lost = append(p.lost, o.Key)
 		p.marks = append(p.marks, o)
+	case p.usable == nil && !o.Signed && !p.cfg.Whole:
 	default:
 		p.keep(o)
 	}

@@ -41,6 +41,9 @@ func TestKeyOfTheChainIsServedAndAnnouncedUntilCachesForgotIt(t *testing.T) {
 		w.chain.change(true, func(c *chainZone) { c.keys = []*keys.Key{w.ksk, w.zsk} })
 		w.pass(w.zone.MaxZoneTTL - time.Minute)
 		w.expectKeys(with(w.ksk, w.zsk.ID(), k.ID()), with(w.ksk))
+		if !slices.Contains(announcedKeys(e), k.ID()) {
+			t.Error("Expected the key to be announced as long as it is served")
+		}
 		n := w.crash() // the hold survives
 		n.startOnly()
 		n.expectKeys(with(w.ksk, w.zsk.ID(), k.ID()), with(w.ksk))
@@ -112,6 +115,9 @@ func TestZoneSignedWithUnknownKeysStaysAsItWas(t *testing.T) {
 		w.pass(time.Hour)
 		unknown := foreignKey(t, 256)
 		w.chain.change(true, func(c *chainZone) { c.keys, c.signers = nil, []*keys.Key{unknown}; c.cns = nil })
+		more := p.announcement()
+		more.DNSKEY = append(more.DNSKEY, newPublic(t, 256))
+		w.peers.set(theirNS, announces(more))
 		w.pass(3 * time.Hour)
 		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
 		w.expectReady(e, false)
@@ -119,6 +125,7 @@ func TestZoneSignedWithUnknownKeysStaysAsItWas(t *testing.T) {
 
 		w.chain.change(true, func(c *chainZone) { c.keys, c.signers = []*keys.Key{w.ksk, w.zsk}, []*keys.Key{w.zsk} })
 		w.pass(time.Hour)
+		w.expectKeys(with(w.ksk, append([]merge.Key{w.zsk.ID()}, more.DNSKEY...)...), with(w.ksk, p.ksk))
 		w.expectReady(e, true)
 		expectLog(t, w.log, 1, "no longer so", "is signed with key")
 	})
@@ -131,6 +138,9 @@ func TestUnsignedZoneIsNotServedAtFirst(t *testing.T) {
 		e := w.start()
 		w.expectFailing()
 		w.expectReady(e, false)
+		if e.zones[0].announced {
+			t.Error("Expected no key to be announced that is not served")
+		}
 	})
 }
 
@@ -186,6 +196,7 @@ func TestRemovedDataKeyStaysUntilCachesForgotIt(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			second := w.newKey(zoneName, 256)
+			w.chain.signers = append(w.chain.signers, second)
 			w.startSlow()
 			w.pass(time.Hour)
 			n := w
@@ -193,6 +204,7 @@ func TestRemovedDataKeyStaysUntilCachesForgotIt(t *testing.T) {
 				n = w.crash()
 				n.chain.down = nil
 			}
+			n.chain.change(true, func(c *chainZone) { c.signers = c.signers[:1] })
 			k := *second
 			k.Base = filepath.Join(n.dir, filepath.Base(k.Base))
 			n.removeKey(&k)
@@ -202,6 +214,30 @@ func TestRemovedDataKeyStaysUntilCachesForgotIt(t *testing.T) {
 			n.pass(23 * time.Hour)
 			n.expectKeys(with(w.ksk, w.zsk.ID(), second.ID()), with(w.ksk))
 			n.pass(3 * time.Hour)
+			n.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+		})
+	}
+}
+
+func TestRemovedDataKeyThatWasNeverUsedGoesWithinSeconds(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			second := w.newKey(zoneName, 256)
+			w.start()
+			w.expectKeys(with(w.ksk, w.zsk.ID(), second.ID()), with(w.ksk))
+			n := w
+			if restart {
+				n = w.crash()
+				n.chain.down = nil
+			}
+			k := *second
+			k.Base = filepath.Join(n.dir, filepath.Base(k.Base))
+			n.removeKey(&k)
+			if restart {
+				n.start()
+			}
+			n.pass(5 * time.Second)
 			n.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
 		})
 	}

@@ -36,11 +36,13 @@ func (e *Engine) restore(stored map[string]record) {
 			z.resigned = !slices.EqualFunc(j.apex.Signatures(), z.facts.state.Signatures, sameSignature)
 			e.show(z, j)
 		}
-		e.loop.dirty[z] = true
 		e.announceable(z)
+		e.loop.dirty[z] = true
 	}
-	if jobs := e.jobs(); len(jobs) > 0 {
-		e.committed(jobs, e.commit(jobs))
+	for len(e.loop.dirty) > 0 && e.loop.writeFails == 0 {
+		if jobs := e.jobs(); len(jobs) > 0 {
+			e.committed(jobs, e.commit(jobs))
+		}
 	}
 	e.buildAtStart()
 	e.refreshStatus()
@@ -114,7 +116,7 @@ func (z *zone) takeOver(s store.Zone) store.Zone {
 		}
 		for _, k := range p.Announcement.DNSKEY {
 			if mark(s.Own, k) < 0 && len(s.Own) < store.MaxOwnKeys {
-				s.Own = append(slices.Clone(s.Own), store.Own{Key: k, SignsData: true, Published: p.Collected})
+				s.Own = append(slices.Clone(s.Own), store.Own{Key: k, SignsData: true, Signed: true, Published: p.Collected})
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package refresh
 import (
 	"context"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 // buildGap is the least time between two builds of the subtrees, so that a
 // fleet that changes costs one now and then.
 const buildGap = time.Second
+
+// buildShare is how many times as long as a build the gap is at least.
+const buildShare = 4
 
 // subtree is what is announced under one of our nameservers.
 type subtree struct {
@@ -76,8 +80,13 @@ func (e *Engine) announceable(z *zone) {
 	}
 }
 
-// announce lets the subtrees that announce z be built anew.
-func (e *Engine) announce(z *zone) {
+// announce lets the subtrees that announce z be built anew, if d says something
+// else than they do.
+func (e *Engine) announce(z *zone, d decision) {
+	if !d.announced || z.announced && reflect.DeepEqual(z.announcement, d.announcement) {
+		return
+	}
+	z.announcement, z.announced = d.announcement, true
 	for _, t := range z.announcedIn {
 		t.dirty = true
 	}
@@ -132,12 +141,17 @@ func (e *Engine) build() {
 			continue
 		}
 		e.loop.buildAt = now.Add(buildGap)
-		make := e.builder(t)
+		build := e.builder(t)
 		e.submit(&e.loop.builds, task{
 			zone: t.zone,
 			run: func(context.Context) func() {
-				s, err := make()
-				return func() { e.built(t, s, err) }
+				began := time.Now()
+				s, err := build()
+				took := time.Since(began)
+				return func() {
+					e.loop.buildAt = latest(e.loop.buildAt, e.loop.now.Add(buildShare*took))
+					e.built(t, s, err)
+				}
 			},
 			fail: func() { t.running = false },
 		})

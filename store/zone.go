@@ -69,7 +69,7 @@ type Own struct {
 	SecureEntry bool      // CDS and CDNSKEY name it
 	SignsData   bool      // it may sign zone data
 	Chain       bool      // the plugins behind ours hold it or sign with it, or did so lately (rule K2)
-	Signed      bool      // they were seen to sign with it
+	Signed      bool      // they were seen to sign with it, or we did
 	Published   time.Time // when it was first served
 	Gone        time.Time // the first look that no longer showed it, zero while it is there
 }
