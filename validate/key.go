@@ -66,7 +66,8 @@ func keyFault(k *dns.DNSKEY) string {
 }
 
 // supportedSize says whether a key of a supported algorithm is one that can be
-// verified with: RSA from 1024 to 4096 bits, and the right length for others.
+// verified with: RSA from 1024 to 4096 bits with an exponent below 2^31, and the
+// right length for others.
 func supportedSize(k *dns.DNSKEY) bool {
 	public, err := base64.StdEncoding.DecodeString(k.PublicKey)
 	if err != nil {
@@ -85,22 +86,26 @@ func supportedSize(k *dns.DNSKEY) bool {
 }
 
 // rsaBits returns the size of an RSA key's modulus (RFC 3110 section 2), 0 if
-// it cannot be told.
+// it cannot be told or if the exponent is one that crypto/rsa does not take.
 func rsaBits(public []byte) int {
 	if len(public) < 3 {
 		return 0
 	}
-	offset := 1 + int(public[0])
-	if public[0] == 0 {
-		offset = 3 + int(public[1])<<8 + int(public[2])
+	size, rest := int(public[0]), public[1:]
+	if size == 0 {
+		size, rest = int(public[1])<<8|int(public[2]), public[3:]
 	}
-	if len(public) <= offset {
+	if size == 0 || len(rest) <= size {
 		return 0
 	}
-	if public[offset] == 0 {
+	exponent, modulus := rest[:size], rest[size:]
+	if exponent[0] == 0 || modulus[0] == 0 {
 		return 0 // a leading zero is prohibited
 	}
-	return 8*(len(public)-offset-1) + bits.Len8(public[offset])
+	if size > 4 || size == 4 && exponent[0] > 0x7f {
+		return 0 // 2^31 or more
+	}
+	return 8*(len(modulus)-1) + bits.Len8(modulus[0])
 }
 
 // usableKeys returns those of a zone's keys that can verify its signatures.
