@@ -57,6 +57,16 @@ func TestTheChainIsAskedAgainWhenItsTTLIsOver(t *testing.T) {
 				return []dns.RR{z.SignWith(z.Keys[0], rrs, func(s *dns.RRSIG) { s.Expiration = stamp(5 * time.Second) })}
 			}
 		}, "ns1.example.net.", 5 * time.Second, []string{"ns1.example.net. A", "example.net. DS", "example.net. DNSKEY"}},
+		{"a day at most", func(l *lab.Lab) {
+			z := l.Zone("example.net.")
+			week := z.DS()[0]
+			week.Header().Ttl = 7 * 86400
+			for _, k := range z.Keys {
+				k.Hdr.Ttl = 7 * 86400
+			}
+			l.Add(lab.Zone{Name: "net.", Records: week.String()})
+		}, "ns1.example.net.", 24 * time.Hour,
+			[]string{"ns1.example.net. A", "example.net. DS", "net. DS", ". DNSKEY", "net. DNSKEY", "example.net. DNSKEY"}},
 		{"denial of DS", func(*lab.Lab) {}, "ns1.unsigned.example.net.", 300 * time.Second,
 			[]string{"ns1.unsigned.example.net. A", "ns1.unsigned.example.net. SOA", "unsigned.example.net. DS"}},
 	}

@@ -70,11 +70,24 @@ func TestSignaturesTimesKeysAreBounded(t *testing.T) {
 	}
 }
 
+func TestTheTagOfTheKeyInDSIsNotEnough(t *testing.T) {
+	honest, rogue := twins(257)
+	l := hierarchy(t)
+	l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: []*lab.Key{honest}})
+	m := ask(t, l, "example.net.", dns.TypeDS)
+	l.Tamper("example.net.", dns.TypeDS, lab.Replace(m))
+	l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: []*lab.Key{rogue}})
+	r, err := validator(t, l).Lookup(t.Context(), l, "ns1.example.net.", dns.TypeA)
+	if err != nil || got(r) != bogus(validate.CheckKey) {
+		t.Errorf("Expected %+v, got %+v, %v", bogus(validate.CheckKey), r, err)
+	}
+}
+
 // twins returns two keys of one tag.
-func twins() (a, b *lab.Key) {
+func twins(flags uint16) (a, b *lab.Key) {
 	seen := map[uint16]*lab.Key{}
 	for i := 0; ; i++ {
-		b = lab.NewKey("example.net.", dns.ED25519, 256, strconv.Itoa(i))
+		b = lab.NewKey("example.net.", dns.ED25519, flags, strconv.Itoa(i))
 		if a = seen[b.KeyTag()]; a != nil {
 			return a, b
 		}
@@ -84,7 +97,7 @@ func twins() (a, b *lab.Key) {
 
 func TestKeysOfOneTagAreTriedOneAfterTheOther(t *testing.T) {
 	const bound = 16
-	a, b := twins()
+	a, b := twins(256)
 	l := hierarchy(t)
 	z := l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: []*lab.Key{
 		lab.NewKey("example.net.", dns.ED25519, 257, ""), a, b,

@@ -147,6 +147,25 @@ func TestCoreDNSDenialOfDSDoesNotCutTheChain(t *testing.T) {
 	}
 }
 
+func TestChainsAreBounded(t *testing.T) {
+	const bound = 20 // zones, the root among them
+	l := lab.New(t, now)
+	l.Add(lab.Zone{Name: ".", Algorithm: dns.ED25519})
+	name, zones := "", 1
+	for ; zones <= bound; zones++ {
+		name = string(rune('a'+zones)) + "." + name
+		l.Add(lab.Zone{Name: name, Algorithm: dns.ED25519, CSK: true})
+	}
+	v := validator(t, l)
+	if r, err := v.Lookup(t.Context(), l, name, dns.TypeSOA); err != nil || got(r) != bogus(validate.CheckLimit) {
+		t.Errorf("%d zones: Expected %+v, got %+v, %v", zones, bogus(validate.CheckLimit), r, err)
+	}
+	name = name[2:]
+	if r, err := v.Lookup(t.Context(), l, name, dns.TypeSOA); err != nil || got(r) != secure(name) {
+		t.Errorf("%d zones: Expected %+v, got %+v, %v", zones-1, secure(name), r, err)
+	}
+}
+
 func TestTrustAnchorsBelowTheRoot(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -195,6 +214,34 @@ func TestClosestTrustAnchorCounts(t *testing.T) {
 	r, err = v.Lookup(t.Context(), l, "zz.example.net.", dns.TypeTXT)
 	if err != nil || r.Status != validate.Bogus {
 		t.Errorf("Expected bogus, got %+v, %v", r, err)
+	}
+}
+
+func TestAnSOAAboveTheTrustAnchorMakesNothingInsecure(t *testing.T) {
+	l := hierarchy(t)
+	l.Tamper("ns1.example.net.", dns.TypeA, lab.StripSignatures)
+	l.Tamper("ns1.example.net.", dns.TypeSOA, lab.Replace(&dns.Msg{Ns: records("net. 60 IN SOA . . 1 1 1 1 1")}))
+	r, err := validator(t, l, "example.net.").Lookup(t.Context(), l, "ns1.example.net.", dns.TypeA)
+	if err != nil || got(r) != bogus(validate.CheckSigned) {
+		t.Errorf("Expected %+v, got %+v, %v", bogus(validate.CheckSigned), r, err)
+	}
+}
+
+func TestADelegationThatIsALieBreaksNothingElse(t *testing.T) {
+	// CoreDNS's dnssec plugin denies DS at any name with NS in the bitmap:
+	// whoever says that such a name signs can have it look like an insecure
+	// zone, but not what is below.
+	l := hierarchy(t)
+	l.Add(lab.Zone{Name: "lies.net.", Denial: lab.BlackLies, Records: exampleNet + "_multi.example.co.uk._signal.ns1 TXT announcement\n"})
+	v := validator(t, l)
+	l.Tamper("ns1.lies.net.", dns.TypeA, lab.EachSig(dns.TypeA, func(s *dns.RRSIG) { s.SignerName = "ns1.lies.net." }))
+	r, err := v.Lookup(t.Context(), l, "ns1.lies.net.", dns.TypeA)
+	if err != nil || got(r) != insecure(validate.CheckDelegation) {
+		t.Errorf("Expected %+v, got %+v, %v", insecure(validate.CheckDelegation), r, err)
+	}
+	r, err = v.Lookup(t.Context(), l, "_multi.example.co.uk._signal.ns1.lies.net.", dns.TypeTXT)
+	if err != nil || got(r) != secure("lies.net.") {
+		t.Errorf("Expected %+v, got %+v, %v", secure("lies.net."), r, err)
 	}
 }
 
@@ -282,6 +329,13 @@ func TestTTLIsBounded(t *testing.T) {
 		{"by the record", "ns1.example.net.", func(l *lab.Lab) {
 			l.Tamper("ns1.example.net.", dns.TypeA, lab.Each(0, func(rr dns.RR) { rr.Header().Ttl = 7 }))
 		}, 7 * time.Second},
+		{"by the lowest of the records", "example.net.", func(l *lab.Lab) {
+			l.Tamper("example.net.", dns.TypeDNSKEY, lab.Each(dns.TypeDNSKEY, func(rr dns.RR) {
+				if rr.(*dns.DNSKEY).Flags == 256 {
+					rr.Header().Ttl = 8
+				}
+			}))
+		}, 8 * time.Second},
 		{"by the original TTL", "ns1.example.net.", func(l *lab.Lab) {
 			l.Tamper("ns1.example.net.", dns.TypeA, lab.Each(0, func(rr dns.RR) { rr.Header().Ttl = 1 << 30 }))
 		}, time.Hour},
@@ -299,6 +353,8 @@ func TestTTLIsBounded(t *testing.T) {
 			qtype := dns.TypeA
 			if strings.Contains(tc.qname, "wild") {
 				qtype = dns.TypeTXT
+			} else if tc.qname == "example.net." {
+				qtype = dns.TypeDNSKEY
 			}
 			r, err := validator(t, l).Lookup(t.Context(), l, tc.qname, qtype)
 			if err != nil || r.TTL != tc.want {
