@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -73,6 +74,10 @@ type Fetcher struct {
 	// the resolver's standing in it: a lock that can be waited for with a
 	// context.
 	standings []chan standing
+
+	// streams tells of each resolver whether it answered its last probe by
+	// TCP only: a firewall that drops UDP would cost a wait for each question.
+	streams []atomic.Bool
 }
 
 var _ validate.Exchanger = (*Fetcher)(nil)
@@ -92,6 +97,7 @@ func New(client *Client, anchors *validate.Anchors, o Options) *Fetcher {
 		client: client, port: o.Port, timeout: o.Timeout, now: o.Now, unfit: o.Unfit,
 		validator: validate.New(anchors, validate.Options{Now: o.Now}),
 		standings: make([]chan standing, len(client.resolvers)),
+		streams:   make([]atomic.Bool, len(client.resolvers)),
 	}
 	for i := range f.standings {
 		f.standings[i] = make(chan standing, 1)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -77,6 +78,7 @@ func joinErrors(errs []error) string {
 type single struct {
 	client   *Client
 	resolver Resolver
+	stream   *atomic.Bool // set if it answers by TCP only
 }
 
 // Exchange implements [validate.Exchanger]: by UDP, and by TCP if that fails.
@@ -85,6 +87,7 @@ func (s single) Exchange(ctx context.Context, name string, qtype uint16, cd bool
 	var answered *AnswerError
 	if err != nil && !errors.As(err, &answered) && ctx.Err() == nil {
 		m, err = s.client.Ask(ctx, s.resolver, true, name, qtype, cd)
+		s.stream.Store(err == nil)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("asked for %s %s, it %w", name, dns.Type(qtype), err)
@@ -114,7 +117,8 @@ func (f *Fetcher) fit(ctx context.Context, i int) error {
 	r := f.client.resolvers[i]
 	probe, cancel := context.WithTimeout(ctx, f.timeout/partShare)
 	defer cancel()
-	err := f.validator.ProbeAnchor(probe, single{f.client, r})
+	f.streams[i].Store(false)
+	err := f.validator.ProbeAnchor(probe, single{f.client, r, &f.streams[i]})
 	if ctx.Err() != nil {
 		return &UnfitError{Resolver: r, Err: errTimeout} // not kept: nobody waited long enough
 	}
@@ -141,7 +145,8 @@ func (f *Fetcher) doubt(i int) {
 
 // Exchange implements [validate.Exchanger]: it asks the resolvers that may be
 // believed, in their order, until one answers. Who stays silent, by UDP at
-// first, is asked again by TCP when all others failed too. The error is a
+// first, is asked again by TCP when all others failed too, and by TCP only if
+// that is how it answered its probe. The error is a
 // [*FailedError] or a [*NoResolverError].
 func (f *Fetcher) Exchange(ctx context.Context, name string, qtype uint16, cd bool) (*dns.Msg, error) {
 	failed := make([]error, len(f.client.resolvers))
@@ -155,7 +160,7 @@ func (f *Fetcher) Exchange(ctx context.Context, name string, qtype uint16, cd bo
 			if err == nil {
 				usable = true
 				var m *dns.Msg
-				if m, err = f.client.Ask(ctx, r, stream, name, qtype, cd); err == nil {
+				if m, err = f.client.Ask(ctx, r, stream || f.streams[i].Load(), name, qtype, cd); err == nil {
 					return m, nil
 				}
 				if silent(err) {

@@ -193,6 +193,30 @@ func TestSilentResolverIsAskedAgainByTCP(t *testing.T) {
 	}
 }
 
+func TestResolverThatIsSilentByUDPIsAskedByTCPFromThenOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newStage(t, announced()).lab()
+		f := labFetcher(t, l, Options{})
+		good := transport(l)
+		f.client.roundTrip = func(ctx context.Context, r Resolver, stream bool, q *dns.Msg) (*dns.Msg, error) {
+			if !stream {
+				ctx, cancel := context.WithTimeout(ctx, defaultTry)
+				defer cancel()
+				<-ctx.Done()
+				return nil, errTimeout
+			}
+			return good(ctx, r, stream, q)
+		}
+		start := time.Now()
+		if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+			t.Errorf("Expected secure, got %s: %s", res.Verdict, res.Reason)
+		}
+		if took := time.Since(start); took > defaultTry {
+			t.Errorf("Expected to wait for one datagram, took %s", took)
+		}
+	})
+}
+
 func TestRefusingResolverIsAskedOnce(t *testing.T) {
 	n, f := newNetwork(t, nil, Options{})
 	n.l.Tamper(owner, 0, lab.Rcode(dns.RcodeServerFailure))
