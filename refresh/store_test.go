@@ -268,7 +268,8 @@ func TestProvidersOfOneZoneDoNotShareState(t *testing.T) {
 	a := newZone(&Zone{Name: zoneName, Nameservers: []string{ourNS}})
 	b := newZone(&Zone{Name: zoneName, Nameservers: []string{theirNS}})
 	adopt([]*zone{a, b}, map[string]record{
-		a.key: {Zone: store.Zone{Name: zoneName, Nameservers: a.Nameservers, Target: []string{"a.example.org."}}},
+		a.key:                                   {Zone: store.Zone{Name: zoneName, Nameservers: a.Nameservers, Target: []string{"a.example.org."}}},
+		store.Key(zoneName, []string{theirNS2}): {Zone: store.Zone{Name: zoneName, Nameservers: []string{theirNS2}, Target: []string{"c.example.org."}}},
 	})
 	if !a.known || b.known || len(b.facts.state.Target) != 0 {
 		t.Error("Expected the state to go to the provider that stored it, and to no other")
@@ -285,6 +286,29 @@ func TestSignaturesAreRenewedInTime(t *testing.T) {
 			if left := e.Status().Expires.Sub(time.Now()); left < 2*day {
 				t.Errorf("Expected signatures with days left, got %v", left)
 			}
+		}
+	})
+}
+
+func TestSignaturesRenewedAtTheStartAreStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.startSlow()
+		w.join()
+		w.pass(time.Hour)
+		e.Stop()
+		w.pass(12 * day) // the server was off
+		n := w.crash()
+		n.startOnly()
+		m := n.crash()
+		for _, k := range []*keys.Key{w.ksk, w.zsk} {
+			gone := *k
+			gone.Base = filepath.Join(m.dir, filepath.Base(k.Base))
+			m.removeKey(&gone)
+		}
+		m.startOnly()
+		if got, want := text(m.apex()), text(n.apex()); got != want || got == text(w.apex()) {
+			t.Errorf("Expected the new signatures, got\n%s\nwant\n%s", got, want)
 		}
 	})
 }
