@@ -85,7 +85,7 @@ func parseFetch(args []string, stderr io.Writer) (fetchArgs, error) {
 		func(s string) error { a.anchors = append(a.anchors, s); return nil })
 	fs.UintVar(&a.port, "port", 53, "port `N` where nameservers are asked directly")
 	fs.UintVar(&a.cnsType, "cns-type", uint(cns.DefaultType), "type number `N` of CNS; not used here")
-	fs.DurationVar(&a.timeout, "timeout", fetch.DefaultTimeout, "how long `D` the collection may take")
+	fs.DurationVar(&a.timeout, "timeout", fetch.DefaultTimeout, "how long `D`, as 10s, the collection may take")
 	fs.BoolVar(&a.json, "json", false, "print one JSON object instead of zone-file form")
 
 	words, err := parseAnywhere(fs, args)
@@ -93,9 +93,10 @@ func parseFetch(args []string, stderr io.Writer) (fetchArgs, error) {
 		fmt.Fprint(stderr, fetchUsage)
 		fs.SetOutput(stderr)
 		fs.PrintDefaults()
+		return a, err
 	}
 	if err != nil {
-		return a, err
+		return a, fmt.Errorf("%w: see mske fetch -h", err)
 	}
 	if len(words) != 2 {
 		return a, fmt.Errorf("expected ZONE and HOST, got %d arguments: see mske fetch -h", len(words))

@@ -201,7 +201,7 @@ func TestFetchUsage(t *testing.T) {
 		{nil, "expected ZONE and HOST"},
 		{[]string{fetchZone}, "expected ZONE and HOST"},
 		{[]string{fetchZone, fetchHost, "ns2.example.net."}, "got 3 arguments"},
-		{[]string{"--nonsense", fetchZone, fetchHost}, "nonsense"},
+		{[]string{"--nonsense", fetchZone, fetchHost}, "-nonsense: see mske fetch -h"},
 		{[]string{"--resolver"}, "needs an argument"},
 		{[]string{"a..b", fetchHost}, `ZONE "a..b"`},
 		{[]string{"", fetchHost}, `ZONE ""`},
@@ -218,7 +218,7 @@ func TestFetchUsage(t *testing.T) {
 		{[]string{"--port", "dns", fetchZone, fetchHost}, "port"},
 		{[]string{"--cns-type", "0", fetchZone, fetchHost}, "--cns-type 0"},
 		{[]string{"--timeout", "0s", fetchZone, fetchHost}, "--timeout 0s"},
-		{[]string{"--timeout", "5", fetchZone, fetchHost}, "timeout"},
+		{[]string{"--timeout", "5", fetchZone, fetchHost}, "parse error: see mske fetch -h"},
 	}
 	for _, tc := range tests {
 		var stdout, stderr bytes.Buffer
