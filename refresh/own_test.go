@@ -115,6 +115,7 @@ func TestZoneSignedWithUnknownKeysStaysAsItWas(t *testing.T) {
 		w.pass(time.Hour)
 		unknown := foreignKey(t, 256)
 		w.chain.change(true, func(c *chainZone) { c.keys, c.signers = nil, []*keys.Key{unknown}; c.cns = nil })
+		w.pass(time.Hour)
 		more := p.announcement()
 		more.DNSKEY = append(more.DNSKEY, newPublic(t, 256))
 		w.peers.set(theirNS, announces(more))

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
+
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
@@ -203,6 +205,12 @@ func TestFailedReloadWhoseEngineIsNeverStopped(t *testing.T) {
 			t.Error("Expected the failed engine to end by itself") // and the bubble ends only if it did
 		}
 		w.expectReady(again, true)
+		again.Stop()
+		db, err := bolt.Open(filepath.Join(w.dir, "mske.db"), 0o600, &bolt.Options{Timeout: time.Nanosecond})
+		if err != nil {
+			t.Fatalf("Expected the state file to be free, got %v", err)
+		}
+		db.Close()
 	})
 }
 
@@ -280,10 +288,11 @@ func TestSignaturesAreRenewedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		e := w.startSlow()
+		w.chain.change(false, func(c *chainZone) { c.down = errNotYet }) // nothing else happens
 		for range 4 {
 			w.pass(5 * day)
 			w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
-			if left := e.Status().Expires.Sub(time.Now()); left < 2*day {
+			if left := time.Until(e.Status().Expires); left < 2*day {
 				t.Errorf("Expected signatures with days left, got %v", left)
 			}
 		}

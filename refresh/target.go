@@ -1,7 +1,6 @@
 package refresh
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -80,9 +79,6 @@ func (z *Zone) incapable(host string) error {
 	_, err := announce.Name(z.Name, host)
 	return err
 }
-
-// isInDomain reports whether err is about a nameserver inside the zone.
-func isInDomain(err error) bool { return errors.Is(err, announce.ErrInDomain) }
 
 // peer returns the index of host in peers, or -1.
 func peer(peers []merge.Peer, host string) int {
