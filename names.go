@@ -20,26 +20,6 @@ func zoneError(arg string, why error) error {
 	return fmt.Errorf("zone %.300q: %w", arg, why)
 }
 
-// canonicalName returns name fully qualified, in lower case and with the
-// escapes that miekg/dns gives to a name from the wire, so that names from the
-// Corefile and from queries are equal as strings.
-func canonicalName(name string) (string, error) {
-	name = dns.Fqdn(name)
-	if _, ok := dns.IsDomainName(name); !ok {
-		return "", errNotDomainName
-	}
-	wire := make([]byte, 256)
-	end, err := dns.PackDomainName(name, wire, 0, nil, false)
-	if err != nil {
-		return "", errNotDomainName
-	}
-	name, _, err = dns.UnpackDomainName(wire[:end], 0)
-	if err != nil {
-		return "", errNotDomainName
-	}
-	return dns.CanonicalName(name), nil
-}
-
 // hostName returns name in canonical form if it can be a nameserver's and
 // leaves room for `_signal.` before it.
 func hostName(name string) (string, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/cns"
+	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/validate"
 )
@@ -129,7 +130,7 @@ func parseZones(args, serverBlockKeys []string) ([]string, error) {
 			return nil, zoneError(arg, errNotDomainName)
 		}
 		for _, host := range hosts {
-			zone, err := canonicalName(host)
+			zone, err := domain.Canonical(host)
 			switch {
 			case err != nil:
 				return nil, zoneError(arg, err)

@@ -1,7 +1,6 @@
 package mske
 
 import (
-	"crypto"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,7 +33,7 @@ func writeKey(t testing.TB, dir, zone string, flags uint16) string {
 	}
 	base := fmt.Sprintf("K%s+%03d+%05d", zone, k.Algorithm, k.KeyTag())
 	writeFile(t, filepath.Join(dir, base+".key"), k.String()+"\n")
-	writeFile(t, filepath.Join(dir, base+".private"), k.PrivateKeyString(private.(crypto.PrivateKey)))
+	writeFile(t, filepath.Join(dir, base+".private"), k.PrivateKeyString(private))
 	return base
 }
 

@@ -7,6 +7,8 @@ import (
 	"math/big"
 	"strings"
 
+	"github.com/coredns-mske/mske/domain"
+
 	"github.com/miekg/dns"
 )
 
@@ -68,40 +70,12 @@ func spansSibling(d *dns.NSEC, name string) bool {
 // canonical order (RFC 4034 section 6.1).
 func covers(d *dns.NSEC, name string) bool {
 	owner, next := dns.CanonicalName(d.Hdr.Name), dns.CanonicalName(d.NextDomain)
-	after := compareNames(owner, name) < 0
-	before := compareNames(name, next) < 0
-	if compareNames(owner, next) < 0 {
+	after := domain.Compare(owner, name) < 0
+	before := domain.Compare(name, next) < 0
+	if domain.Compare(owner, next) < 0 {
 		return after && before
 	}
 	return after || before // the last record of the zone
-}
-
-// compareNames orders names canonically (RFC 4034 section 6.1): by labels from
-// the right, octet by octet.
-func compareNames(a, b string) int {
-	x, y := labels(a), labels(b)
-	for len(x) > 0 && len(y) > 0 {
-		l, m := x[len(x)-1], y[len(y)-1]
-		if c := strings.Compare(l, m); c != 0 {
-			return c
-		}
-		x, y = x[:len(x)-1], y[:len(y)-1]
-	}
-	return len(x) - len(y)
-}
-
-// labels returns the octets of each label of name, in lower case.
-func labels(name string) []string {
-	buf := make([]byte, 256)
-	end, err := dns.PackDomainName(strings.ToLower(name), buf, 0, nil, false)
-	if err != nil {
-		return nil
-	}
-	var ls []string
-	for off := 0; off < end && buf[off] != 0; off += int(buf[off]) + 1 {
-		ls = append(ls, string(buf[off+1:off+1+int(buf[off])]))
-	}
-	return ls
 }
 
 // minimal reports whether the hashes that d lies between are as near to each

@@ -24,7 +24,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/announce"
-	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/validate"
 )
@@ -122,7 +122,7 @@ func (f *Fetcher) Fetch(ctx context.Context, zone, host string) Result {
 // canonical returns name as it comes in answers, so that names are equal as
 // strings. What is no name is left for [announce.Name] to refuse.
 func canonical(name string) string {
-	if c, err := keys.CanonicalName(name); err == nil {
+	if c, err := domain.Canonical(name); err == nil {
 		return c
 	}
 	return dns.CanonicalName(name)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/coredns-mske/mske/domain"
+
 	"github.com/miekg/dns"
 )
 
@@ -73,7 +75,7 @@ func parseBase(name string) (id fileID, ok bool) {
 		c, _ := strconv.ParseUint(hex[1:], 16, 8)
 		return fmt.Sprintf("\\%03d", c)
 	})
-	canonical, err := CanonicalName(text)
+	canonical, err := domain.Canonical(text)
 	if err != nil {
 		return fileID{}, false
 	}
@@ -89,21 +91,6 @@ func cutLast(s string, n int) (before, after string, ok bool) {
 		}
 	}
 	return s[:at], s[at+1:], true
-}
-
-// CanonicalName returns name absolute, in lower case and with the escapes that
-// miekg/dns gives to names from the wire, so that names are equal as strings.
-func CanonicalName(name string) (string, error) {
-	wire := make([]byte, 255) // RFC 1035 section 2.3.4
-	n, err := dns.PackDomainName(dns.Fqdn(name), wire, 0, nil, false)
-	if err != nil || name == "" {
-		return "", fmt.Errorf("%.300q is not a domain name", name)
-	}
-	canonical, _, err := dns.UnpackDomainName(wire[:n], 0)
-	if err != nil {
-		return "", fmt.Errorf("%.300q is not a domain name: %w", name, err)
-	}
-	return dns.CanonicalName(canonical), nil
 }
 
 // trimExt returns the path of a key's files without extension.

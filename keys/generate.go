@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coredns-mske/mske/domain"
+
 	"github.com/miekg/dns"
 )
 
@@ -23,7 +25,7 @@ const maxDraws = 1000
 // avoid, and returns it with the text of its .private file, without timing
 // metadata.
 func Generate(zone string, algorithm uint8, flags uint16, avoid map[uint16]bool) (k *Key, private string, err error) {
-	zone, err = CanonicalName(zone)
+	zone, err = domain.Canonical(zone)
 	if err != nil {
 		return nil, "", err
 	}

@@ -83,7 +83,7 @@ func parseFields(text string) (fields, error) {
 func (f fields) checkFormat(algorithm uint8) error {
 	// BIND reads every minor version of its major one.
 	if format := f["private-key-format"]; !strings.HasPrefix(format, "v1.") {
-		return fmt.Errorf("Private-key-format is %.20q: expected v1.2 or v1.3", format)
+		return fmt.Errorf("the Private-key-format is %.20q: expected v1.2 or v1.3", format)
 	}
 	if f["label"] != "" || f["engine"] != "" {
 		return errors.New("the private half is in an HSM, which is not supported: use a key whose private half is in the file")

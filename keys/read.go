@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/coredns-mske/mske/domain"
+
 	"github.com/miekg/dns"
 )
 
@@ -118,7 +120,7 @@ func parsePublic(text string) (*dns.DNSKEY, error) {
 // checkPublic checks that the key is one that can be used, and makes its
 // owner and its base64 canonical.
 func checkPublic(k *dns.DNSKEY) error {
-	zone, err := CanonicalName(k.Hdr.Name)
+	zone, err := domain.Canonical(k.Hdr.Name)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/coredns-mske/mske/domain"
+
 	"github.com/miekg/dns"
 )
 
@@ -69,7 +71,7 @@ func signable(rrs []dns.RR) ([]dns.RR, error) {
 	if owner[0] != '*' && !strings.ContainsFunc(owner, odd) {
 		return rrs, nil
 	}
-	owner, err := CanonicalName(owner)
+	owner, err := domain.Canonical(owner)
 	if err != nil {
 		return nil, err
 	}

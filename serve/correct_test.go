@@ -57,10 +57,6 @@ func with(types []uint16, more ...uint16) []uint16 {
 	return slices.Sorted(slices.Values(append(slices.Clone(types), more...)))
 }
 
-func without(types []uint16, less ...uint16) []uint16 {
-	return slices.DeleteFunc(slices.Clone(types), func(t uint16) bool { return slices.Contains(less, t) })
-}
-
 // denial is an answer of the chain that has the sections given.
 func denial(qtype uint16, answer, ns []dns.RR) *dns.Msg {
 	m := new(dns.Msg).SetReply(question(zone, qtype, true, false))

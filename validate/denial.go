@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/coredns-mske/mske/domain"
+
 	"github.com/miekg/dns"
 )
 
@@ -190,10 +192,10 @@ func leavesZone(types []uint16) bool {
 // name. The last NSEC of a zone has the apex as its next name.
 func covers(rr *dns.NSEC, name, zone string) bool {
 	owner, next := rr.Hdr.Name, canonicalNext(rr)
-	if !dns.IsSubDomain(zone, next) || !dns.IsSubDomain(zone, name) || compareNames(owner, name) >= 0 {
+	if !dns.IsSubDomain(zone, next) || !dns.IsSubDomain(zone, name) || domain.Compare(owner, name) >= 0 {
 		return false
 	}
-	return next == zone || compareNames(name, next) < 0
+	return next == zone || domain.Compare(name, next) < 0
 }
 
 func canonicalNext(rr *dns.NSEC) string { return dns.CanonicalName(rr.NextDomain) }

@@ -32,9 +32,6 @@ func ValidAt(inception, expiration uint32, now time.Time) bool {
 	return w.checkPeriod(&dns.RRSIG{Inception: inception, Expiration: expiration}, &rrset{}) == nil
 }
 
-// CompareNames is compareNames.
-var CompareNames = compareNames
-
 // Verifications returns how many signatures one look-up verified, for a message
 // in hand.
 func Verifications(ctx context.Context, v *Validator, m *dns.Msg, x Exchanger, name string, qtype uint16) int {

@@ -88,13 +88,6 @@ func ask(t testing.TB, l *lab.Lab, name string, qtype uint16) *dns.Msg {
 	return m
 }
 
-// zone returns a zone of the hierarchy, to be changed.
-func zone(l *lab.Lab, name string, change func(*lab.Zone)) {
-	z := *l.Zone(name)
-	change(&z)
-	*l.Zone(name) = z
-}
-
 // keep returns the records of a section for which keep is true.
 func keep(rrs []dns.RR, keep func(dns.RR) bool) []dns.RR {
 	var out []dns.RR

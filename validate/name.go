@@ -1,10 +1,6 @@
 package validate
 
-import (
-	"bytes"
-
-	"github.com/miekg/dns"
-)
+import "github.com/miekg/dns"
 
 // parent returns the name without its first label; the root is its own parent.
 func parent(name string) string {
@@ -42,30 +38,4 @@ func countLabels(name string) int {
 		n--
 	}
 	return n
-}
-
-// compareNames orders two canonical names as NSEC chains are ordered: label by
-// label from the right, as octets (RFC 4034 section 6.1).
-func compareNames(a, b string) int {
-	x, y := labels(a), labels(b)
-	for i := 1; i <= len(x) && i <= len(y); i++ {
-		if c := bytes.Compare(x[len(x)-i], y[len(y)-i]); c != 0 {
-			return c
-		}
-	}
-	return len(x) - len(y)
-}
-
-// labels returns a name's labels as octets, without escapes.
-func labels(name string) [][]byte {
-	wire := make([]byte, 256)
-	end, err := dns.PackDomainName(name, wire, 0, nil, false)
-	if err != nil {
-		return nil // no name that came in a message
-	}
-	var out [][]byte
-	for i := 0; i < end && wire[i] != 0; i += int(wire[i]) + 1 {
-		out = append(out, wire[i+1:i+1+int(wire[i])])
-	}
-	return out
 }

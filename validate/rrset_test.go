@@ -41,21 +41,6 @@ func TestValidityIsSerialArithmetic(t *testing.T) {
 	}
 }
 
-func TestCanonicalOrder(t *testing.T) {
-	// RFC 4034 section 6.1, and escapes.
-	order := []string{
-		"example.", "a.example.", "yljkjljk.a.example.", "z.a.example.", "zabc.a.example.",
-		"z.example.", `\001.z.example.`, "*.z.example.", `a\.b.z.example.`, `\200.z.example.`,
-	}
-	for i, a := range order {
-		for j, b := range order {
-			if got := validate.CompareNames(a, b); (got < 0) != (i < j) || (got > 0) != (i > j) {
-				t.Errorf("%s and %s: Expected the order of %d and %d, got %d", a, b, i, j, got)
-			}
-		}
-	}
-}
-
 func TestSignaturesTimesKeysAreBounded(t *testing.T) {
 	const bound = 16
 	l := hierarchy(t)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/keys"
 )
 
@@ -88,7 +89,7 @@ func parseAlgorithm(s string) (uint8, error) {
 
 // parseZone returns the canonical name of the zone that an argument names.
 func parseZone(arg string) (string, error) {
-	zone, err := keys.CanonicalName(arg)
+	zone, err := domain.Canonical(arg)
 	if err != nil {
 		return "", fmt.Errorf("ZONE: %w: write it as in example.co.uk", err)
 	}
