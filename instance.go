@@ -320,9 +320,14 @@ func (p *parts) fetcher(s *stanza) (*fetch.Fetcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := fetch.New(client, s.anchors, fetch.Options{Port: s.port})
+	f := fetch.New(client, s.anchors, fetch.Options{Port: s.port, Unfit: reportResolver})
 	p.fetchers[id] = f
 	return f, nil
+}
+
+// reportResolver says that a resolver is not used (rule F10).
+func reportResolver(r fetch.Resolver, why error) {
+	log.Errorf("Resolver %s is not used: %v; name one that hands out signatures with the option resolver", r, why)
 }
 
 var (

@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/validate"
 )
 
 const (
@@ -46,23 +47,13 @@ func checkKey(k merge.Key) (check, ref string) {
 		return tagged("the REVOKE flag is set"), "RFC 5011 section 2.1"
 	case k.Protocol != 3:
 		return tagged("protocol %d instead of 3", k.Protocol), refKey
-	case !supportedAlgorithm(k.Algorithm):
+	case !validate.SupportedAlgorithm(k.Algorithm):
 		return tagged("%s", unsupported(k.Algorithm)), refAlgorithm
 	}
 	if fault, ref := checkPublicKey(k); fault != "" {
 		return tagged("%s", fault), ref
 	}
 	return "", ""
-}
-
-// supportedAlgorithm reports whether signatures of algorithm can be verified
-// here and, by RFC 8624 section 3.1, by every resolver that matters.
-func supportedAlgorithm(algorithm uint8) bool {
-	switch algorithm {
-	case dns.RSASHA256, dns.RSASHA512, dns.ECDSAP256SHA256, dns.ECDSAP384SHA384, dns.ED25519:
-		return true
-	}
-	return false
 }
 
 func unsupported(algorithm uint8) string {

@@ -7,6 +7,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/validate"
 )
 
 const (
@@ -113,7 +114,7 @@ func checkDigest(d merge.DS) (check, ref string) {
 	switch {
 	case d == deleteDS:
 		return "the delete sentinel 0 0 0 00", refDelete
-	case !supportedAlgorithm(d.Algorithm):
+	case !validate.SupportedAlgorithm(d.Algorithm):
 		return fmt.Sprintf("digest of key %d: %s", d.KeyTag, unsupported(d.Algorithm)), refAlgorithm
 	case digestSize[d.DigestType] != 0 && len(d.Digest) != 2*digestSize[d.DigestType]:
 		return fmt.Sprintf("digest of key %d: wrong length for digest type %d", d.KeyTag, d.DigestType), "RFC 4034 section 5.1.4"

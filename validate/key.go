@@ -23,9 +23,9 @@ type key struct {
 	tag uint16
 }
 
-// supportedAlgorithm says whether signatures of that algorithm can be
+// SupportedAlgorithm says whether signatures of that algorithm can be
 // verified. RSASHA1 is not among them: RFC 9905 section 2.
-func supportedAlgorithm(algorithm uint8) bool {
+func SupportedAlgorithm(algorithm uint8) bool {
 	switch algorithm {
 	case dns.RSASHA256, dns.RSASHA512, dns.ECDSAP256SHA256, dns.ECDSAP384SHA384, dns.ED25519:
 		return true
@@ -37,7 +37,7 @@ func supportedAlgorithm(algorithm uint8) bool {
 func supportedDS(ds *dns.DS) bool {
 	switch ds.DigestType {
 	case dns.SHA1, dns.SHA256, dns.SHA384:
-		return supportedAlgorithm(ds.Algorithm)
+		return SupportedAlgorithm(ds.Algorithm)
 	}
 	return false
 }
@@ -113,7 +113,7 @@ func usableKeys(rrs []dns.RR) []key {
 	var keys []key
 	for _, rr := range rrs {
 		k, ok := rr.(*dns.DNSKEY)
-		if ok && keyFault(k) == "" && supportedAlgorithm(k.Algorithm) && supportedSize(k) {
+		if ok && keyFault(k) == "" && SupportedAlgorithm(k.Algorithm) && supportedSize(k) {
 			keys = append(keys, key{k, k.KeyTag()})
 		}
 	}
