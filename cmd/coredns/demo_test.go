@@ -161,7 +161,7 @@ func TestFailedReloadServesAndImportsOn(t *testing.T) {
 	if err := os.CopyFS(peerKeys, os.DirFS(filepath.Join(topDir(t), "example", "provider-b"))); err != nil {
 		t.Fatal(err)
 	}
-	d := newDemo(t, "example/provider-b", peerKeys, "refresh 1s 10s", "refresh 1s 1s")
+	d := newDemo(t, "example/provider-b", peerKeys)
 	startCoreDNS(t, "rest", d.rest)
 	a := startCoreDNS(t, "provider-a", d.a)
 	d.awaitJoint(t)
