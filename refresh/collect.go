@@ -126,6 +126,7 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 	c.running, c.ended, c.verdict = false, now, r.Verdict
 	defer e.wake(z, now)
 	if hosts, _ := z.imports(z.facts.state); !slices.Contains(hosts, c.host) {
+		c.next = c.asked.Add(z.RefreshMin)
 		return // it was dropped meanwhile
 	}
 	if r.Verdict == fetch.Secure {
@@ -205,10 +206,10 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 // reportChange says what an announcement changed.
 func (z *zone) reportChange(p merge.Peer, c merge.Change) {
 	if !c.None() {
-		z.log.Infof("Zone %q: %s announces: %s", z.Name, p.Host, c)
+		z.log.Infof("%s: %s announces: %s", z.title, p.Host, c)
 	}
 	if added := c.SecureEntry.Added; len(added) > 0 {
-		z.log.Warningf("Zone %q: %s has a new secure-entry key: who holds it can sign the zone once the parent's DS names it (%s)", z.Name, p.Host, c.SecureEntry)
+		z.log.Warningf("%s: %s has a new secure-entry key: who holds it can sign the zone once the parent's DS names it (%s)", z.title, p.Host, c.SecureEntry)
 	}
 	if onlyOurs(p.Announcement, z.local) {
 		z.say("ours "+p.Host, levelWarning, "", "%s announces nothing but our own keys: is it yours? Then name it with the nameservers option", p.Host)

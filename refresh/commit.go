@@ -349,7 +349,7 @@ func (e *Engine) show(z *zone, j *job) {
 	z.shown.joint = j.served
 	if z.shown.answer == full {
 		if c := difference(z.facts.state.Joint, j.served); !c.None() {
-			z.log.Infof("Zone %q serves %s", z.Name, c)
+			z.log.Infof("%s serves %s", z.title, c)
 		}
 		z.facts.state.Joint, z.facts.state.Signatures = j.served, j.apex.Signatures()
 	}

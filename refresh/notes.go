@@ -41,7 +41,7 @@ func (z *zone) say(topic string, l level, id, format string, args ...any) {
 	case levelPending:
 		write = z.log.Debugf
 	}
-	write("Zone %q: %s", z.Name, text)
+	write("%s: %s", z.title, text)
 }
 
 // settle forgets a topic, and says so if it was a problem.
@@ -52,7 +52,7 @@ func (z *zone) settle(topic string) {
 	}
 	delete(z.notes, topic)
 	if was.level == levelProblem {
-		z.log.Infof("Zone %q: no longer so: %s", z.Name, was.text)
+		z.log.Infof("%s: no longer so: %s", z.title, was.text)
 	}
 }
 
@@ -61,7 +61,7 @@ func (z *zone) problems() []string {
 	var texts []string
 	for _, n := range z.notes {
 		if n.level >= levelProblem {
-			texts = append(texts, fmt.Sprintf("zone %q: %s", z.Name, n.text))
+			texts = append(texts, z.title+": "+n.text)
 		}
 	}
 	return texts

@@ -204,21 +204,19 @@ func (p *ownPlan) publish(k *keys.Key, old []store.Own) {
 }
 
 // remember decides about a key that is marked but that the schedule does not
-// publish. A key that has a file and is not published was let go by its
-// schedule. Of one without a file, the secure entry stays, since the parent's
-// DS is not known, and a data key stays while caches may need it (rule K4);
-// one that was never used they do not need. Without a single usable file
-// nothing is concluded from missing ones.
+// publish. Of one without a file, the secure entry stays, since the parent's DS
+// is not known; a data key stays while caches may need it (rule K4), unless the
+// schedule saw to that or it was never used.
 func (p *ownPlan) remember(o store.Own) {
 	if mark(p.marks, o.Key) >= 0 {
 		return
 	}
-	file := slices.ContainsFunc(p.keys, func(k *keys.Key) bool { return k.ID() == o.Key })
+	i := slices.IndexFunc(p.keys, func(k *keys.Key) bool { return k.ID() == o.Key })
 	switch {
 	case o.Chain: // a peer's
 		p.marks = append(p.marks, o)
-	case file || o.Published.IsZero():
-	case o.SecureEntry:
+	case o.Published.IsZero(), i >= 0 && p.deleted(p.keys[i]):
+	case i < 0 && o.SecureEntry:
 		p.lost = append(p.lost, o.Key)
 		p.marks = append(p.marks, o)
 	case p.usable == nil && !o.Signed && !p.cfg.Whole:
@@ -227,6 +225,15 @@ func (p *ownPlan) remember(o store.Own) {
 	}
 }
 
+// deleted reports whether the Delete time of k has come, after which the
+// schedule publishes it as long as caches may hold its signatures.
+func (p *ownPlan) deleted(k *keys.Key) bool {
+	at := k.Timing.Delete
+	return k.Signer != nil && !at.IsZero() && !at.After(p.now)
+}
+
+// keep holds a key for as long as caches may need it. Without a single usable
+// file nothing is concluded from one that is missing.
 func (p *ownPlan) keep(o store.Own) {
 	if o.Gone.IsZero() && p.usable == nil {
 		o.Gone = p.now

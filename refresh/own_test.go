@@ -339,3 +339,28 @@ func TestChainSignerOutsideOurFilesNeedsItsKeyOnly(t *testing.T) {
 		w.expectReady(e, true)
 	})
 }
+
+func TestKeyWhoseFileIsPostponedStaysWhileCachesMayNeedIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		second := w.newKey(zoneName, 256)
+		w.chain.signers = append(w.chain.signers, second)
+		w.startSlow()
+		w.pass(time.Hour)
+		w.chain.change(true, func(c *chainZone) { c.signers = c.signers[:1] })
+		w.pass(time.Hour) // that is when rule K2's wait begins
+		// dnssec-settime -P +30d, on a key that is in use.
+		text, err := os.ReadFile(second.Base + ".private")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := time.Now().Add(30 * day).UTC().Format("20060102150405")
+		if err := os.WriteFile(second.Base+".private", append(text, []byte("Publish: "+at+"\n")...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(22 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), second.ID()), with(w.ksk))
+		w.pass(4 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+	})
+}

@@ -137,6 +137,7 @@ func New(c Config) *Engine {
 	for _, cfg := range c.Zones {
 		e.zones = append(e.zones, newZone(cfg))
 	}
+	entitle(e.zones)
 	e.connect()
 	e.status.Store(&Status{Phases: map[string]int{}, Problems: []string{"not started"}})
 	return e

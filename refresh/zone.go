@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coredns-mske/mske/chain"
@@ -18,6 +19,7 @@ import (
 type zone struct {
 	*Zone
 	key   string    // in the store
+	title string    // for messages
 	due   time.Time // when the loop looks at it next
 	index int       // in the heap
 
@@ -62,7 +64,21 @@ type facts struct {
 func newZone(cfg *Zone) *zone {
 	z := &zone{Zone: cfg, key: store.Key(cfg.Name, cfg.Nameservers), fetching: make(map[string]*collection), notes: make(map[string]note)}
 	z.facts.state = store.Zone{Name: cfg.Name, Nameservers: cfg.Nameservers}
+	z.title = fmt.Sprintf("Zone %q", cfg.Name)
 	return z
+}
+
+// entitle tells zones of one name, which are several providers', apart.
+func entitle(zones []*zone) {
+	byName := make(map[string]int)
+	for _, z := range zones {
+		byName[z.Name]++
+	}
+	for _, z := range zones {
+		if byName[z.Name] > 1 {
+			z.title += " under " + strings.Join(z.Nameservers, ", ")
+		}
+	}
 }
 
 // own reports whether host is a nameserver of ours.
