@@ -29,10 +29,11 @@ type instance struct {
 	zones    map[string][]*zone // by name; several are several providers
 	domains  map[string]string  // our nameservers, by their signaling domains
 
-	link     sync.Once
-	subtrees []*subtree
-	orphans  []string // signaling domains that no zone of ours encloses
-	online   *serve.Online
+	startOnce sync.Once // registers start
+	link      sync.Once
+	subtrees  []*subtree
+	orphans   []string // signaling domains that no zone of ours encloses
+	online    *serve.Online
 
 	engine    atomic.Pointer[refresh.Engine]
 	successor atomic.Pointer[instance] // what a reload is to replace this one by
@@ -75,7 +76,6 @@ func instanceOf(c *caddy.Controller) *instance {
 	if old := restarting.Load(); old != nil {
 		old.successor.Store(inst)
 	}
-	c.OnStartup(inst.start)
 	c.OnRestart(inst.prepareRestart)
 	c.OnRestartFailed(inst.resume)
 	c.OnShutdown(inst.shutdown)

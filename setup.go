@@ -38,6 +38,9 @@ func setup(c *caddy.Controller) error {
 	}
 	m.config.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		m.Next = next
+		// From here, after every plugin's setup, for our start to be the last:
+		// it asks the plugins behind us, which have to have started.
+		m.instance.startOnce.Do(func() { c.OnStartup(m.instance.start) })
 		return m
 	})
 	return nil

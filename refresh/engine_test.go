@@ -1,9 +1,12 @@
 package refresh
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 func TestSingleProviderServesItsOwnKeys(t *testing.T) {
@@ -13,6 +16,31 @@ func TestSingleProviderServesItsOwnKeys(t *testing.T) {
 		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
 		w.expectReady(e, true)
 		w.expectPhase(e, phaseSingle)
+	})
+}
+
+func TestNewZoneIsServedAndAnnouncedWhenTheServerBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.withSignaling()
+		w.startOnly()
+		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+		w.expectAnnounced(dns.TypeDNSKEY, w.zsk.ID())
+	})
+}
+
+func TestZoneThatDoesNotAnswerHoldsUpTheStartForSecondsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.zone.Ask = func(ctx context.Context, _ *dns.Msg) (*dns.Msg, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		began := time.Now()
+		w.startOnly()
+		if took := time.Since(began); took > startTimeout {
+			t.Errorf("Expected to start within %v, got %v", startTimeout, took)
+		}
 	})
 }
 

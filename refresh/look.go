@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coredns-mske/mske/chain"
@@ -18,6 +19,10 @@ const (
 	// lookTimeout bounds one look. The plugins asked are in this process, but
 	// one of them may be waiting for something else.
 	lookTimeout = 10 * time.Second
+
+	// startTimeout bounds how long the server waits for the first look at new
+	// zones before it answers queries.
+	startTimeout = 2 * time.Second
 
 	// Zones are asked for their serial every second, or so much less often
 	// that a large fleet costs no more than a few thousand questions a second:
@@ -55,6 +60,38 @@ func (e *Engine) look(z *zone) {
 		},
 		fail: func() { e.lookedAt(z, chain.Look{}, false, errors.New("internal error")) },
 	})
+}
+
+// lookAtStart reads the zones that nothing is known of, so that they are served
+// and announced from the first query on: whoever asks before that is told, with
+// proof, that nothing is announced, and remembers it for a while. What does not
+// answer in time is asked again in the background.
+func (e *Engine) lookAtStart() {
+	ctx, cancel := context.WithTimeout(e.ctx, startTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, maxLooks)
+	var found []func()
+	var mu sync.Mutex
+	for _, z := range e.zones {
+		if z.Whole || len(z.facts.state.Joint.DNSKEY) > 0 {
+			continue
+		}
+		o := z.chainOptions(e.loop.now)
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if l, ok, err := lookAt(ctx, z.Zone, true, 0, o); ok && err == nil {
+				mu.Lock()
+				found = append(found, func() { e.lookedAt(z, l, true, nil) })
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	for _, take := range found {
+		take()
+	}
 }
 
 // lookAt asks for the serial and reads the zone if it is another one, or in

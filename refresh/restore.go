@@ -15,8 +15,8 @@ import (
 )
 
 // restore takes over the stored state of every zone and publishes what was
-// served last. Then it publishes what needs nobody to be asked: the zones that
-// we are the whole authority of, and our announcements.
+// served last. Then it publishes what only needs the plugins behind ours to be
+// asked, if these answer at once: new zones, and our announcements.
 func (e *Engine) restore(stored map[string]record) {
 	e.loop.now = time.Now()
 	adopt(e.zones, stored)
@@ -39,6 +39,7 @@ func (e *Engine) restore(stored map[string]record) {
 		e.announceable(z)
 		e.loop.dirty[z] = true
 	}
+	e.lookAtStart()
 	for len(e.loop.dirty) > 0 && e.loop.writeFails == 0 {
 		if jobs := e.jobs(); len(jobs) > 0 {
 			e.committed(jobs, e.commit(jobs))

@@ -212,6 +212,7 @@ func TestServerThatDeniesOurAnnouncementsIsAProblem(t *testing.T) {
 		d := &directory{peers: w.peers, denies: true}
 		z.Fetcher = d
 		e := w.startSlow()
+		w.pass(40 * time.Minute) // the next status
 		w.expectReady(e, false)
 		expectLog(t, w.log, 1, "ERROR", "delegate "+z.Name)
 		if len(d.asked) != 1 || !strings.HasSuffix(d.asked[0], z.Name+" CDS") {
