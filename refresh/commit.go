@@ -3,6 +3,7 @@ package refresh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -32,6 +33,8 @@ const (
 	// signRetry is how long to wait after signing failed.
 	signRetry = time.Minute
 )
+
+var errInternal = errors.New("internal error")
 
 // writeRetry is how long to wait after a write failed, again and again.
 var writeRetry = []time.Duration{
@@ -91,7 +94,12 @@ func (e *Engine) write() {
 				err := e.commit(jobs)
 				return func() { e.committed(jobs, err) }
 			},
-			fail: func() { e.committed(jobs, errors.New("internal error")) },
+			fail: func() {
+				for _, j := range jobs {
+					j.err = errInternal // nobody knows how far it came
+				}
+				e.committed(jobs, errInternal)
+			},
 		})
 	}
 }
@@ -220,12 +228,19 @@ func put(lease *store.Lease, jobs map[string]*job) error {
 }
 
 // make signs v, unless that is what is served already. Signatures of like are
-// used again.
+// used again. The zones of a commit have nothing to do with each other, so a
+// panic is one zone's error.
 func (j *job) make(v view, like *serve.Apex) {
 	j.apex, j.served = j.old, v.joint
-	if j.sign {
-		j.apex, j.err = sign(j.zone.Zone, v, j.record.Signatures, like, j.now)
+	if !j.sign {
+		return
 	}
+	defer func() {
+		if r := recover(); r != nil {
+			j.apex, j.err = j.old, fmt.Errorf("internal error: %v", r)
+		}
+	}()
+	j.apex, j.err = sign(j.zone.Zone, v, j.record.Signatures, like, j.now)
 }
 
 // add makes what may be served although the store does not have it: all that

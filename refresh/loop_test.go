@@ -2,6 +2,8 @@ package refresh
 
 import (
 	"context"
+	"crypto"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +45,62 @@ func TestZoneWhoseDecisionsPanicIsLeftAlone(t *testing.T) {
 		if n := w.log.count("Internal error"); n != maxPanics {
 			t.Errorf("Expected %d attempts, got %d", maxPanics, n)
 		}
+	})
+}
+
+// panicker is a private half that makes whoever signs with it panic.
+type panicker struct{ crypto.Signer }
+
+func (panicker) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { panic("in a signature") }
+
+func TestZoneThatCannotBeSignedCostsTheOthersOfItsCommitNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.join()
+		bad := *w.zone
+		bad.Name = "example.com."
+		k := w.newKey(bad.Name, 257)
+		back := &chainZone{name: bad.Name, serial: 1, ns: []string{ourNS}, keys: []*keys.Key{k}, signers: []*keys.Key{k}}
+		bad.Ask = back.ask
+		w.more = append(w.more, &bad)
+		e := w.start()
+		was := text(w.out.apexes[&bad])
+		e.loop.done <- func() {
+			for _, z := range e.zones {
+				z.signAt, z.apex, z.made, z.facts.state.Signatures = e.loop.now, nil, nil, nil // all of it is due
+				e.loop.dirty[z] = true
+			}
+			defect := *e.zones[1].facts.files[0]
+			defect.Signer = panicker{defect.Signer}
+			e.zones[1].facts.files = []*keys.Key{&defect}
+		}
+		w.pass(time.Second)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+		if text(w.out.apexes[&bad]) != was {
+			t.Errorf("Expected what was served last, got %v", w.out.apexes[&bad])
+		}
+		if w.log.count("example.com.", "in a signature") == 0 {
+			t.Error("Expected the zone's error in the log")
+		}
+		w.expectReady(e, false)
+	})
+}
+
+func TestCommitThatPanicsIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.start()
+		leases := e.leases.byPath
+		e.loop.done <- func() { e.leases.byPath = nil } // a defect: what writes panics
+		p := w.join()
+		w.pass(5 * time.Minute)
+		e.loop.done <- func() { e.leases.byPath = leases }
+		w.pass(5 * time.Minute)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+		w.expectReady(e, true)
+		w = w.crash()
+		w.start()
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
 	})
 }
 
