@@ -283,10 +283,13 @@ func (f *file) verify() error {
 		if zones == nil {
 			return errDamaged("the zones are missing")
 		}
-		if err := checkStructure(tx); err != nil {
+		// The content first: bbolt checks the structure in a goroutine of its
+		// own, where a page number that leads out of the file is the end of
+		// the process instead of an error.
+		if err := checkContent(meta, zones); err != nil {
 			return err
 		}
-		return checkContent(meta, zones)
+		return checkStructure(tx)
 	})
 }
 

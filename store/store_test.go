@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -310,6 +311,7 @@ func TestUnusableFilesAreRefusedAndLeftAlone(t *testing.T) {
 			info, _ := os.Stat(path)
 			os.Truncate(path, info.Size()/2)
 		}, "damaged"},
+		{"page number that leads out of the file", leadAstray, "damaged"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -332,6 +334,35 @@ func TestUnusableFilesAreRefusedAndLeftAlone(t *testing.T) {
 				t.Error("Expected the file to be left as it was")
 			}
 		})
+	}
+}
+
+// leadAstray makes a file in which every branch page names a page that is not
+// there.
+func leadAstray(t *testing.T, path string) {
+	t.Helper()
+	l := acquire(t, path)
+	put(t, l, testZones(500, 1))
+	l.Release()
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A page begins with its number (8 octets), flags (2; 1: branch), count (2)
+	// and overflow (4); an element of a branch page is offset (4), key size (4)
+	// and page number (8).
+	found := false
+	for page := file; len(page) > 0; page = page[min(len(page), os.Getpagesize()):] {
+		if binary.NativeEndian.Uint16(page[8:]) == 1 {
+			binary.NativeEndian.PutUint64(page[16+8:], 1<<40)
+			found = true
+		}
+	}
+	if !found {
+		t.Fatal("Expected a branch page")
+	}
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
