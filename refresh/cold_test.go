@@ -118,3 +118,26 @@ func TestNothingIsServedBeforeTheFirstLook(t *testing.T) {
 		w.expectReady(e, true)
 	})
 }
+
+// A denial of the key sets would stay in caches for longer than the zone is
+// cold, and one of CNS or with a signature that is nobody's is as bad.
+func TestColdZoneCorrectsDenialsOnceItIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.chain.down = errNotYet
+		w.startOnly()
+		w.expectFailing()
+		if a := w.apex(); a.HasCNS || len(a.Data) > 0 {
+			t.Errorf("Expected nothing to be corrected before the zone is known, got %+v", a)
+		}
+		w.chain.change(true, func(c *chainZone) {
+			c.down, c.ns, c.cns = nil, []string{ourNS, theirNS}, []string{ourNS, theirNS}
+		})
+		w.peers.set(theirNS, verdict(fetch.Unreachable))
+		w.pass(time.Minute)
+		w.expectFailing()
+		if a := w.apex(); !a.HasCNS || len(a.Data) != 1 || a.Data[0].ID() != w.zsk.ID() {
+			t.Errorf("Expected CNS and the zone's signer to be known, got %+v", a)
+		}
+	})
+}

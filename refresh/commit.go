@@ -259,7 +259,7 @@ func (j *job) add() {
 // sign returns the apex of v.
 func sign(z *Zone, v view, stored []*dns.RRSIG, old *serve.Apex, now time.Time) (*serve.Apex, error) {
 	if v.answer == failing {
-		return &serve.Apex{Zone: z.Name}, nil
+		return &serve.Apex{Zone: z.Name, HasCNS: v.hasCNS, HasCSYNC: v.hasCSYNC, Data: v.correcting}, nil
 	}
 	p := serve.Params{TTL: ttl(z, v, stored), Now: now, Jitter: rand.Float64, Stored: stored}
 	made, err := serve.SignApex(z.Name, v.joint, v.signers, p, old)

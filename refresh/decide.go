@@ -40,13 +40,17 @@ type view struct {
 	joint            merge.Joint
 	signers          serve.Signers
 	hasCNS, hasCSYNC bool
+
+	// correcting sign the chain's denials while nothing is served: a denial of
+	// the key sets would stay in caches for longer than that.
+	correcting []*keys.Key
 }
 
 // equal reports whether v and w make the same apex.
 func (v view) equal(w view) bool {
 	return v.answer == w.answer && reflect.DeepEqual(v.joint, w.joint) && v.hasCNS == w.hasCNS && v.hasCSYNC == w.hasCSYNC &&
 		slices.EqualFunc(v.signers.SecureEntry, w.signers.SecureEntry, sameSigner) &&
-		slices.EqualFunc(v.signers.Data, w.signers.Data, sameSigner)
+		slices.EqualFunc(v.signers.Data, w.signers.Data, sameSigner) && slices.EqualFunc(v.correcting, w.correcting, sameSigner)
 }
 
 func sameSigner(a, b *keys.Key) bool {
@@ -113,10 +117,16 @@ func (d *decision) find(topic string, l level, format string, args ...any) {
 	d.findings = append(d.findings, finding{topic, l, fmt.Sprintf(format, args...)})
 }
 
-// fail has the zone not served at all, and so none of our keys.
+// fail has the zone not served at all, and so none of our keys. Only a key that
+// the zone is signed with corrects its denials: nobody need have another one.
 func (d *decision) fail(f facts) {
 	d.view.answer, d.view.joint = failing, merge.Joint{}
 	d.own = f.state.Own
+	for _, k := range d.view.signers.Data {
+		if k.Signer != nil && slices.Contains(f.state.Signers, k.ID()) {
+			d.view.correcting = append(d.view.correcting, k)
+		}
+	}
 }
 
 // hold leaves everything as it was served last, and announces no key that is

@@ -23,10 +23,10 @@ const maxIterations = 150
 // the records of m.
 //
 // The bit of a type that fails is set rather than cleared: a denial kept by a
-// resolver would outlast the failure. If there is no key to sign that with, it
-// stays.
+// resolver would outlast the failure. A view that fails and has no key to sign
+// that with knows nothing of the zone, and m stays as it is.
 func Correct(m *dns.Msg, a *Apex, cnsType uint16, o *Online, now time.Time) (*dns.Msg, error) {
-	if a == nil {
+	if a == nil || a.DNSKEY.Answer == Failing && len(a.Data) == 0 {
 		return m, nil
 	}
 	c := &corrector{msg: m, apex: a, cnsType: cnsType, online: o, now: now}
@@ -128,7 +128,7 @@ func (c *corrector) types(present []uint16) []uint16 {
 	}
 	for _, qtype := range []uint16{dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeCSYNC, c.cnsType} {
 		i, is := slices.BinarySearch(types, qtype)
-		switch want := c.wants(qtype, is); {
+		switch want := c.wants(qtype); {
 		case want == is:
 		case want:
 			types = slices.Insert(slices.Clone(types), i, qtype)
@@ -139,9 +139,8 @@ func (c *corrector) types(present []uint16) []uint16 {
 	return types
 }
 
-// wants reports whether the bit of a type should be set; is says whether it
-// is.
-func (c *corrector) wants(qtype uint16, is bool) bool {
+// wants reports whether the bit of a type should be set.
+func (c *corrector) wants(qtype uint16) bool {
 	switch qtype {
 	case c.cnsType:
 		return c.has(qtype, c.apex.HasCNS)
@@ -154,7 +153,7 @@ func (c *corrector) wants(qtype uint16, is bool) bool {
 	case Withheld:
 		return false
 	}
-	return is || len(c.apex.Data) > 0
+	return true
 }
 
 // has reports whether the chain has data of a type at the apex. If that is what

@@ -183,6 +183,7 @@ func TestCorrectLeavesWhatIsRightOrNotOfTheApex(t *testing.T) {
 		{"NSEC3 of an unknown hash", a, func() dns.RR { rr := nsec3(apexHash, apexHash, 0, "", lies...); rr.Hash = 2; return rr }()},
 		{"no NSEC", a, &dns.NS{Hdr: dns.RR_Header{Name: zone, Rrtype: dns.TypeNS, Class: dns.ClassINET}, Ns: host}},
 		{"nothing known, nobody to sign", &Apex{Zone: zone}, nsec(zone, "a."+zone, lies...)},
+		{"nothing known, and a CNS that may be there", &Apex{Zone: zone}, nsec(zone, "a."+zone, with(lies, cnsType)...)},
 		{"zero view", &Apex{}, nsec(zone, "a."+zone, lies...)},
 		{"no view", nil, nsec(zone, "a."+zone, lies...)},
 	} {
