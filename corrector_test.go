@@ -10,6 +10,8 @@ import (
 	"github.com/coredns/coredns/plugin/test"
 
 	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/serve"
 )
 
 // misstating is a next plugin whose NSEC of the apex lacks the key sets. It
@@ -68,6 +70,15 @@ func TestCorrectsWhateverFormTheAnswerHas(t *testing.T) {
 		if form == "message" && len(records(rec.Msg.Ns, dns.TypeNSEC)[0].(*dns.NSEC).TypeBitMap) != 4 {
 			t.Errorf("Expected an answer without DO to stay as it is, got %v", rec.Msg)
 		}
+	}
+}
+
+func TestFloodOfDenialsLeavesCorrectionsAlone(t *testing.T) {
+	m := inProcess(t, misstating("message"))
+	m.instance.denials = serve.NewOnline(1, 0) // used up
+	rec := dnstest.NewRecorder(&test.ResponseWriter{})
+	if _, err := m.ServeDNS(t.Context(), rec, question("example.org.", dns.TypeTXT, true)); err != nil || rec.Msg.Rcode != dns.RcodeSuccess {
+		t.Errorf("Expected a corrected answer, got %v\n%v", err, rec.Msg)
 	}
 }
 

@@ -33,7 +33,10 @@ type instance struct {
 	link      sync.Once
 	subtrees  []*subtree
 	orphans   []string // signaling domains that no zone of ours encloses
-	online    *serve.Online
+
+	// What signs at query time. A flood of names below `_signal`, each of which
+	// needs a signature, takes nothing from the denials at the apex of zones.
+	denials, corrections *serve.Online
 
 	engine    atomic.Pointer[refresh.Engine]
 	successor atomic.Pointer[instance] // what a reload is to replace this one by
@@ -144,7 +147,8 @@ func (inst *instance) checkSignaling(s *stanza) error {
 // the whole Corefile to be read, so it is not part of parsing.
 func (inst *instance) connect() {
 	inst.link.Do(func() {
-		inst.online = serve.NewOnline(onlineCache, onlinePerSecond)
+		inst.denials = serve.NewOnline(onlineCache, onlinePerSecond)
+		inst.corrections = serve.NewOnline(onlineCache, onlinePerSecond)
 		for _, domain := range slices.Sorted(maps.Keys(inst.domains)) {
 			enclosing := inst.enclosing(domain)
 			if len(enclosing) == 0 {

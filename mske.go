@@ -40,13 +40,14 @@ import (
 var log = clog.NewWithPlugin(pluginName)
 
 const (
-	// onlineCache is how many signatures made at query time are kept (S3). A
-	// random-name flood fills it; each entry is a few hundred octets.
+	// onlineCache is how many signatures of each kind made at query time are
+	// kept (S3). A random-name flood fills it; each entry is a few hundred
+	// octets.
 	onlineCache = 10000
 
-	// onlinePerSecond is the budget of signatures made at query time (S3): at
-	// some 30 µs for ECDSA P-256 a third of one core.
-	onlinePerSecond = 10000
+	// onlinePerSecond is the budget of signatures of each kind made at query
+	// time (S3): at some 30 µs for ECDSA P-256 a sixth of one core.
+	onlinePerSecond = 5000
 )
 
 // MSKE is the handler of one server block. It answers the apex key sets of the
@@ -193,7 +194,7 @@ func (m *MSKE) serveSubtree(ctx context.Context, s site, w dns.ResponseWriter, r
 		return m.fail(ctx, r, fmt.Errorf("signaling domain %s: %w", s.subtree.domain, errNotReady))
 	}
 	soa := func() ([]dns.RR, error) { return m.askSOA(ctx, s.zone.name) }
-	reply, err := view.Reply(r, m.instance.online, soa, time.Now())
+	reply, err := view.Reply(r, m.instance.denials, soa, time.Now())
 	switch {
 	case errors.Is(err, serve.ErrNext):
 		if rcode, err := plugin.NextOrFailure(pluginName, m.Next, ctx, w, r); m.Next != nil && rcode != dns.RcodeRefused {

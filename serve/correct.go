@@ -147,13 +147,7 @@ func (c *corrector) wants(qtype uint16) bool {
 	case dns.TypeCSYNC:
 		return c.has(qtype, c.apex.HasCSYNC)
 	}
-	switch c.apex.Set(qtype).Answer {
-	case Served:
-		return true
-	case Withheld:
-		return false
-	}
-	return true
+	return c.apex.Set(qtype).Answer != Withheld
 }
 
 // has reports whether the chain has data of a type at the apex. If that is what
