@@ -186,12 +186,15 @@ const (
 	headerMagic    = 0xED0CDAED
 	headerSum      = 56
 	headerPageSize = 8
+	headerRoot     = 16
+	headerFree     = 32
 	headerPages    = 40
 	headerTx       = 48
 )
 
-// checkHeaders verifies both header pages. bbolt itself is content with one of
-// them and would silently go back to the state before the last write.
+// checkHeaders verifies both header pages, and the pages that the newest leads
+// to. bbolt itself is content with one of the headers and would silently go
+// back to the state before the last write.
 func checkHeaders(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -213,7 +216,7 @@ func checkHeaders(f *os.File) error {
 	if pages := binary.NativeEndian.Uint64(newest[headerPages:]); pages > uint64(info.Size()/size) {
 		return errDamaged("it ends too early")
 	}
-	return nil
+	return checkPages(f, newest)
 }
 
 func header(f *os.File, at int64) ([]byte, error) {
@@ -283,13 +286,10 @@ func (f *file) verify() error {
 		if zones == nil {
 			return errDamaged("the zones are missing")
 		}
-		// The content first: bbolt checks the structure in a goroutine of its
-		// own, where a page number that leads out of the file is the end of
-		// the process instead of an error.
-		if err := checkContent(meta, zones); err != nil {
+		if err := checkStructure(tx); err != nil {
 			return err
 		}
-		return checkStructure(tx)
+		return checkContent(meta, zones)
 	})
 }
 

@@ -311,7 +311,7 @@ func TestUnusableFilesAreRefusedAndLeftAlone(t *testing.T) {
 			info, _ := os.Stat(path)
 			os.Truncate(path, info.Size()/2)
 		}, "damaged"},
-		{"page number that leads out of the file", leadAstray, "damaged"},
+		{"key that lies outside of the file", leadAstray, "damaged"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -337,8 +337,8 @@ func TestUnusableFilesAreRefusedAndLeftAlone(t *testing.T) {
 	}
 }
 
-// leadAstray makes a file in which every branch page names a page that is not
-// there.
+// leadAstray makes a file whose branch pages place their first key far behind
+// its end.
 func leadAstray(t *testing.T, path string) {
 	t.Helper()
 	l := acquire(t, path)
@@ -354,7 +354,7 @@ func leadAstray(t *testing.T, path string) {
 	found := false
 	for page := file; len(page) > 0; page = page[min(len(page), os.Getpagesize()):] {
 		if binary.NativeEndian.Uint16(page[8:]) == 1 {
-			binary.NativeEndian.PutUint64(page[16+8:], 1<<40)
+			binary.NativeEndian.PutUint32(page[16:], 0x7fff0000)
 			found = true
 		}
 	}

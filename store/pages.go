@@ -1,0 +1,159 @@
+package store
+
+import (
+	"encoding/binary"
+	"io"
+)
+
+// The pages of a bbolt file: a header of 16 octets (number, flags, count of
+// elements, number of further pages), then elements of 16 octets, then what
+// they point to.
+const (
+	pageHeader  = 16
+	pageElement = 16
+	pageBranch  = 0x01
+	pageLeaf    = 0x02
+	pageFree    = 0x10
+	leafBucket  = 0x01 // flag of a leaf's element whose value is a bucket
+
+	noFreeList = ^uint64(0) // it is not stored
+	// maxDepth is far more levels than a file of any size has.
+	maxDepth = 64
+)
+
+// pages checks that every pointer in a file's pages leads to where it may. It
+// goes before all that bbolt does with them: bbolt follows pointers in mapped
+// memory, also in goroutines of its own, where one that leads astray is the
+// end of the process.
+type pages struct {
+	file io.ReaderAt
+	size uint64 // octets of a page
+	high uint64 // pages in the file
+	seen map[uint64]bool
+}
+
+// checkPages checks the pages that a header leads to.
+func checkPages(file io.ReaderAt, header []byte) error {
+	number := binary.NativeEndian.Uint64
+	p := &pages{
+		file: file,
+		size: uint64(binary.NativeEndian.Uint32(header[headerPageSize:])),
+		high: number(header[headerPages:]),
+		seen: make(map[uint64]bool),
+	}
+	if free := number(header[headerFree:]); free != noFreeList {
+		if err := p.freeList(free); err != nil {
+			return err
+		}
+	}
+	return p.tree(number(header[headerRoot:]), 0)
+}
+
+// read returns a page with those that continue it.
+func (p *pages) read(id uint64) ([]byte, error) {
+	if id < 2 || id >= p.high || p.seen[id] {
+		return nil, errDamaged("a page number leads astray")
+	}
+	head := make([]byte, pageHeader)
+	if _, err := p.file.ReadAt(head, int64(id*p.size)); err != nil {
+		return nil, errDamaged("it ends too early")
+	}
+	more := uint64(binary.NativeEndian.Uint32(head[12:]))
+	if binary.NativeEndian.Uint64(head) != id || id+more >= p.high {
+		return nil, errDamaged("a page is not what it says")
+	}
+	for i := range more + 1 {
+		p.seen[id+i] = true
+	}
+	page := make([]byte, (1+more)*p.size)
+	if _, err := p.file.ReadAt(page, int64(id*p.size)); err != nil {
+		return nil, errDamaged("it ends too early")
+	}
+	return page, nil
+}
+
+// tree checks a page of a bucket and all below it.
+func (p *pages) tree(id uint64, depth int) error {
+	if depth > maxDepth {
+		return errDamaged("its pages are nested too deep")
+	}
+	page, err := p.read(id)
+	if err != nil {
+		return err
+	}
+	return p.elements(page, depth)
+}
+
+// elements checks the elements of a page, or of one inside a leaf.
+func (p *pages) elements(page []byte, depth int) error {
+	flags, count := binary.NativeEndian.Uint16(page[8:]), int(binary.NativeEndian.Uint16(page[10:]))
+	if pageHeader+count*pageElement > len(page) || flags != pageBranch && flags != pageLeaf {
+		return errDamaged("a page has no sense")
+	}
+	for i := range count {
+		at := pageHeader + i*pageElement
+		var err error
+		if flags == pageBranch {
+			err = p.branch(page, at, depth)
+		} else {
+			err = p.leaf(page, at, depth)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pages) branch(page []byte, at, depth int) error {
+	offset, size := binary.NativeEndian.Uint32(page[at:]), binary.NativeEndian.Uint32(page[at+4:])
+	if uint64(at)+uint64(offset)+uint64(size) > uint64(len(page)) {
+		return errDamaged("a key lies outside of its page")
+	}
+	return p.tree(binary.NativeEndian.Uint64(page[at+8:]), depth+1)
+}
+
+func (p *pages) leaf(page []byte, at, depth int) error {
+	word := func(i int) uint64 { return uint64(binary.NativeEndian.Uint32(page[at+4*i:])) }
+	value := uint64(at) + word(1) + word(2)
+	end := value + word(3)
+	if end > uint64(len(page)) {
+		return errDamaged("a record lies outside of its page")
+	}
+	if word(0)&leafBucket == 0 {
+		return nil
+	}
+	const bucketHeader = 16 // page number and sequence
+	if end-value < bucketHeader {
+		return errDamaged("a bucket is cut short")
+	}
+	if root := binary.NativeEndian.Uint64(page[value:]); root != 0 {
+		return p.tree(root, depth+1)
+	}
+	inline := page[value+bucketHeader : end]
+	if len(inline) < pageHeader || depth > maxDepth {
+		return errDamaged("a bucket is cut short")
+	}
+	return p.elements(inline, depth+1)
+}
+
+// freeList checks that the list of free pages fits its page and the file.
+func (p *pages) freeList(id uint64) error {
+	page, err := p.read(id)
+	if err != nil {
+		return err
+	}
+	ids, count := page[pageHeader:], uint64(binary.NativeEndian.Uint16(page[10:]))
+	if count == 0xFFFF { // then the first number is the count
+		count, ids = binary.NativeEndian.Uint64(ids), ids[8:]
+	}
+	if binary.NativeEndian.Uint16(page[8:]) != pageFree || count > uint64(len(ids)/8) {
+		return errDamaged("the list of free pages has no sense")
+	}
+	for i := range count {
+		if free := binary.NativeEndian.Uint64(ids[8*i:]); free < 2 || free >= p.high {
+			return errDamaged("the list of free pages leads astray")
+		}
+	}
+	return nil
+}
