@@ -2,6 +2,8 @@ package mske
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -24,6 +26,9 @@ type corrector struct {
 // be put right now, the client gets SERVFAIL: a wrong proof of ours, cached
 // and put to use (RFC 8198), denies the joint sets.
 func (c *corrector) WriteMsg(reply *dns.Msg) error {
+	if c.request.Question[0].Qtype == dns.TypeANY {
+		reply = withoutKeySets(reply, c.zone.name)
+	}
 	corrected, err := c.handler.correct(reply, c.zone, c.view)
 	switch {
 	case err != nil:
@@ -47,6 +52,26 @@ func (c *corrector) Write(wire []byte) (int, error) {
 		return 0, err
 	}
 	return len(wire), nil
+}
+
+// withoutKeySets returns reply, an answer to ANY, without the key sets that are
+// at the apex of zone behind us: resolvers that cache such answers would go on
+// with our keys alone. Any part of what there is will do (RFC 8482 section
+// 4.1).
+func withoutKeySets(reply *dns.Msg, zone string) *dns.Msg {
+	isKeys := func(rr dns.RR) bool {
+		rrtype := rr.Header().Rrtype
+		if sig, ok := rr.(*dns.RRSIG); ok {
+			rrtype = sig.TypeCovered
+		}
+		return isKeySet(rrtype) && strings.EqualFold(rr.Header().Name, zone)
+	}
+	if !slices.ContainsFunc(reply.Answer, isKeys) {
+		return reply
+	}
+	without := *reply
+	without.Answer = slices.DeleteFunc(slices.Clone(reply.Answer), isKeys)
+	return &without
 }
 
 // correct returns reply as it is if it says nothing wrong about the apex of z,

@@ -73,6 +73,31 @@ func TestCorrectsWhateverFormTheAnswerHas(t *testing.T) {
 	}
 }
 
+// An answer to ANY, which forward may bring, is kept by some resolvers.
+func TestKeySetsBehindUsAreInNoAnswerToANY(t *testing.T) {
+	soa := test.SOA("example.org. 300 IN SOA ns1.example.net. hostmaster.example.org. 1 7200 3600 1209600 300")
+	below := test.DNSKEY("a.example.org. 300 IN DNSKEY 256 3 13 a2V5")
+	m := inProcess(t, nextFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+		reply := new(dns.Msg).SetReply(r)
+		reply.Answer = []dns.RR{
+			soa, below,
+			test.DNSKEY("Example.org. 300 IN DNSKEY 256 3 13 a2V5"),
+			test.RRSIG("example.org. 300 IN RRSIG DNSKEY 13 2 300 20300101000000 20200101000000 1 example.org. c2ln"),
+			test.RRSIG("example.org. 300 IN RRSIG CDS 13 2 300 20300101000000 20200101000000 1 example.org. c2ln"),
+		}
+		return dns.RcodeSuccess, w.WriteMsg(reply)
+	}))
+	for _, do := range []bool{true, false} {
+		rec := dnstest.NewRecorder(&test.ResponseWriter{})
+		if _, err := m.ServeDNS(t.Context(), rec, question("eXample.org.", dns.TypeANY, do)); err != nil {
+			t.Fatal(err)
+		}
+		if got := rec.Msg.Answer; len(got) != 2 || got[0] != soa || got[1] != below {
+			t.Errorf("DO %t: expected all but the key sets, got\n%v", do, rec.Msg)
+		}
+	}
+}
+
 func TestFloodOfDenialsLeavesCorrectionsAlone(t *testing.T) {
 	m := inProcess(t, misstating("message"))
 	m.instance.denials = serve.NewOnline(1, 0) // used up

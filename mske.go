@@ -119,7 +119,10 @@ func (m *MSKE) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 	case apex && isKeySet(q.Qtype):
 		return m.serveApex(ctx, s.zone, w, r)
 	}
-	return m.serveCorrected(ctx, s.zone, w, r)
+	if wantsDNSSEC(r) || apex && q.Qtype == dns.TypeANY {
+		return m.serveCorrected(ctx, s.zone, w, r)
+	}
+	return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
 }
 
 // match returns what is at name or at the nearest name above it, and whether it
@@ -215,7 +218,7 @@ func (m *MSKE) serveSubtree(ctx context.Context, s site, w dns.ResponseWriter, r
 // types at the apex is put right (rule S2).
 func (m *MSKE) serveCorrected(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	view := z.view.Load()
-	if view == nil || !wantsDNSSEC(r) {
+	if view == nil {
 		return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
 	}
 	cw := &corrector{ResponseWriter: w, ctx: ctx, handler: m, zone: z, view: view, request: r}
