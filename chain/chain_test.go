@@ -243,6 +243,8 @@ func TestProbeDenial(t *testing.T) {
 		{"elsewhere", nsec("a.provider-a.net.", "b.provider-a.net."), false},
 		{"NSEC3 of a static zone", h("00000000000000000000000000000000") + "VVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVV A", true},
 		{"NSEC3 made for one name", h(below) + above + " A", false},
+		{"delegated", "_signal.ns1.provider-a.net. 60 IN NS ns1.provider-a.net.", true},
+		{"referred upwards", ". 60 IN NS a.root-servers.net.", false},
 		{"NSEC3 elsewhere", h("00000000000000000000000000000000") + "00000000000000000000000000000001 A", false},
 	}
 	for _, tc := range tests {

@@ -13,23 +13,26 @@ import (
 )
 
 // UnfitError says that the chain's own denial of existence denies names that
-// we answer (rule P4): a resolver that has seen it may refuse our answers for
-// as long as it is cached.
+// we answer (rule P4), or that it delegates them: a resolver that has seen it
+// may refuse our answers for as long as it is cached.
 type UnfitError struct {
 	Name   string // the name asked for
-	Denial dns.RR // the record that spans more than that name
+	Denial dns.RR // the record that spans more than that name, or the NS record above it
 }
 
 // Error implements the error interface.
 func (e *UnfitError) Error() string {
+	if ns, ok := e.Denial.(*dns.NS); ok {
+		return fmt.Sprintf("%s is delegated to %s, while mske answers below it as a part of the zone above", ns.Hdr.Name, ns.Ns)
+	}
 	return fmt.Sprintf("the %s record of %s denies more than %s, so resolvers may deny our announcements below it (RFC 8198)",
 		dns.Type(e.Denial.Header().Rrtype), e.Denial.Header().Name, e.Name)
 }
 
 // ProbeDenial asks the chain for name, one below a `_signal` name that does
 // not exist, and returns an [*UnfitError] if the answer proves the absence of
-// more than that name. Another error says that the chain did not answer. No
-// proof at all is fine.
+// more than that name, or refers to the servers of a zone in between. Another
+// error says that the chain did not answer. No proof at all is fine.
 func ProbeDenial(ctx context.Context, ask Asker, name string) error {
 	m, err := ask(ctx, Question(name, dns.TypeTXT))
 	if err != nil {
@@ -39,6 +42,10 @@ func ProbeDenial(ctx context.Context, ask Asker, name string) error {
 		switch d := rr.(type) {
 		case *dns.NSEC:
 			if spansSibling(d, name) {
+				return &UnfitError{Name: name, Denial: d}
+			}
+		case *dns.NS:
+			if !m.Authoritative && len(m.Answer) == 0 && d.Hdr.Name != "." {
 				return &UnfitError{Name: name, Denial: d}
 			}
 		case *dns.NSEC3:

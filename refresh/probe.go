@@ -90,7 +90,7 @@ func (e *Engine) probed(t *subtree, unfit, unsure error) {
 	e.loop.news = true
 	switch {
 	case unfit != nil:
-		z.say(topic, levelProblem, "", "it denies our announcements, so that other providers cannot collect them: %v; delegate %s to %s alone, and name it as a zone of mske", unfit, domain, t.NS)
+		z.say(topic, levelProblem, "unfit", "it denies our announcements, so that other providers cannot collect them: %v; delegate %s to %s alone, and name it as a zone of mske", unfit, domain, t.NS)
 	case unsure != nil:
 		e.config.Log.Debugf("Probing the denial of names below %s: %v", domain, unsure)
 	default:

@@ -260,6 +260,7 @@ func TestEnclosingZoneThatDeniesTooMuchIsAProblem(t *testing.T) {
 				return m, err
 			}
 			e := w.start()
+			w.pass(3 * w.zone.RefreshMax) // each probe has another name
 			w.expectReady(e, !wide)
 			if wide {
 				expectLog(t, w.log, 1, "ERROR", "denies our announcements", "delegate _signal."+inside.NS)
