@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/store"
@@ -190,9 +192,12 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 	if i < 0 && len(s.Peers) >= store.MaxHosts {
 		return errors.New("keys of as many hosts as are dealt with are known already")
 	}
-	z.reportChange(next, change)
 	peers := append(others, next)
 	slices.SortFunc(peers, comparePeers)
+	if was, is := z.size(s.Peers), z.size(peers); is > maxSet && is > was {
+		return fmt.Errorf("with its keys the joint DNSKEY or CDNSKEY RRset would take %d octets, more than %d: it, or other providers, have to remove keys", is, maxSet)
+	}
+	z.reportChange(next, change)
 	s.Peers = peers
 	e.loop.lastCollection = now
 	if change.None() && i >= 0 {
@@ -201,6 +206,24 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 		e.loop.dirty[z] = true
 	}
 	return nil
+}
+
+// maxSet is the most octets of a joint RRset. All of an answer has to fit into
+// 65,535 (RFC 1035 section 4.2.2): one that does not takes the zone down. What
+// is left is for signatures and for keys of ours to come.
+const maxSet = 32 << 10
+
+// size returns the octets of the largest joint RRset with the keys of peers.
+// CDS is smaller than CDNSKEY.
+func (z *zone) size(peers []merge.Peer) int {
+	joint := merge.Union(z.Name, z.local, peers)
+	octets := func(ks []merge.Key) (n int) {
+		for _, k := range ks {
+			n += dns.Len(k.DNSKEY(".", 0))
+		}
+		return n
+	}
+	return max(octets(joint.DNSKEY), octets(joint.CDNSKEY))
 }
 
 // reportChange says what an announcement changed.

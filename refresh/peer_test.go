@@ -1,10 +1,14 @@
 package refresh
 
 import (
+	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/merge"
@@ -294,6 +298,40 @@ func TestPeerCannotFillTheSetWithRetiringKeys(t *testing.T) {
 			t.Errorf("Expected a bounded DNSKEY RRset, got %d keys", n)
 		}
 		expectLog(t, w.log, 1, "is refused", "too fast")
+	})
+}
+
+func TestJointSetAlwaysFitsAMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.zone.Lax = true
+		e := w.start()
+		r := rand.New(rand.NewPCG(1, 1)) // keys without two equal tags
+		var hosts []string
+		for i := range 20 { // providers that conspire, with the largest keys there are
+			a := newProvider(t).announcement()
+			for range 8 {
+				octets := make([]byte, 3+1+512)
+				for i := range octets {
+					octets[i] = byte(r.Uint32())
+				}
+				a.DNSKEY = append(a.DNSKEY, merge.Key{Flags: 256, Protocol: 3, Algorithm: dns.RSASHA256, PublicKey: base64.StdEncoding.EncodeToString(octets)})
+			}
+			hosts = append(hosts, fmt.Sprintf("ns%02d.example.org.", i))
+			w.peers.set(hosts[i], announces(a))
+		}
+		w.chain.change(true, func(c *chainZone) { c.cns = append([]string{ourNS}, hosts...) })
+		w.pass(time.Minute)
+		q := new(dns.Msg).SetQuestion(zoneName, dns.TypeDNSKEY)
+		q.SetEdns0(dns.MaxMsgSize, true)
+		m, _ := w.apex().Reply(q)
+		if wire, err := m.Pack(); err != nil || len(wire) > dns.MaxMsgSize*3/4 || len(m.Answer) < 8 {
+			t.Errorf("Expected a message that fits, got %d octets, %v", len(wire), err)
+		}
+		if w.log.count("is refused", "octets") == 0 {
+			t.Error("Expected the excess in the log")
+		}
+		w.expectReady(e, true)
 	})
 }
 
