@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/chain"
 )
 
 func TestSingleProviderServesItsOwnKeys(t *testing.T) {
@@ -30,18 +32,31 @@ func TestNewZoneIsServedAndAnnouncedWhenTheServerBegins(t *testing.T) {
 }
 
 func TestZoneThatDoesNotAnswerHoldsUpTheStartForSecondsOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.zone.Ask = func(ctx context.Context, _ *dns.Msg) (*dns.Msg, error) {
+	for name, ask := range map[string]chain.Asker{
+		"gives up": func(ctx context.Context, _ *dns.Msg) (*dns.Msg, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
-		}
-		began := time.Now()
-		w.startOnly()
-		if took := time.Since(began); took > startTimeout {
-			t.Errorf("Expected to start within %v, got %v", startTimeout, took)
-		}
-	})
+		},
+		"does not give up": func(context.Context, *dns.Msg) (*dns.Msg, error) {
+			time.Sleep(time.Minute)
+			return nil, errNotYet
+		},
+		"panics": func(context.Context, *dns.Msg) (*dns.Msg, error) { panic("in a plugin") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.zone.Ask = ask
+				began := time.Now()
+				e := w.startOnly()
+				if took := time.Since(began); took > startTimeout {
+					t.Errorf("Expected to start within %v, got %v", startTimeout, took)
+				}
+				w.pass(2 * time.Minute)
+				w.expectReady(e, false)
+			})
+		})
+	}
 }
 
 func TestPeerNamedInCNSIsImportedWithinSeconds(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coredns-mske/mske/chain"
@@ -69,29 +69,46 @@ func (e *Engine) look(z *zone) {
 func (e *Engine) lookAtStart() {
 	ctx, cancel := context.WithTimeout(e.ctx, startTimeout)
 	defer cancel()
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, maxLooks)
-	var found []func()
-	var mu sync.Mutex
+	var looks []func() func()
 	for _, z := range e.zones {
 		if z.Whole || len(z.facts.state.Joint.DNSKEY) > 0 {
 			continue
 		}
 		o := z.chainOptions(e.loop.now)
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			if l, ok, err := lookAt(ctx, z.Zone, true, 0, o); ok && err == nil {
-				mu.Lock()
-				found = append(found, func() { e.lookedAt(z, l, true, nil) })
-				mu.Unlock()
+		looks = append(looks, func() func() {
+			l, ok, err := lookAt(ctx, z.Zone, true, 0, o)
+			if !ok || err != nil {
+				return nil
+			}
+			return func() { e.lookedAt(z, l, true, nil) }
+		})
+	}
+	found := make(chan func(), len(looks)) // room for what comes too late
+	var next atomic.Int64
+	for range maxLooks {
+		e.wg.Go(func() {
+			for i := next.Add(1); int(i) <= len(looks) && ctx.Err() == nil; i = next.Add(1) {
+				found <- unlessPanic(looks[i-1])
 			}
 		})
 	}
-	wg.Wait()
-	for _, take := range found {
-		take()
+	for range looks {
+		select {
+		case take := <-found:
+			if take != nil {
+				take()
+			}
+		case <-ctx.Done():
+			return
+		}
 	}
+}
+
+// unlessPanic returns what f does, nil if it panics: the look in the background
+// says so.
+func unlessPanic(f func() func()) (then func()) {
+	defer func() { _ = recover() }()
+	return f()
 }
 
 // lookAt asks for the serial and reads the zone if it is another one, or in
