@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -53,6 +54,11 @@ func (e *Engine) collect(z *zone) {
 		if !slices.Contains(hosts, host) && !c.running && !c.asked.Add(z.RefreshMin).After(now) {
 			delete(z.fetching, host)
 			z.settle("fetch " + host)
+		}
+	}
+	for topic := range z.notes {
+		if host, ok := strings.CutPrefix(topic, "incapable "); ok && !slices.Contains(hosts, host) {
+			z.settle(topic)
 		}
 	}
 	for _, host := range hosts {

@@ -335,6 +335,24 @@ func TestJointSetAlwaysFitsAMessage(t *testing.T) {
 	})
 }
 
+func TestOwnerWhoChangesCNSForeverFillsNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.start()
+		for i := range 50 {
+			w.chain.change(true, func(c *chainZone) {
+				c.cns = []string{ourNS, fmt.Sprintf("ns%d.%s", i, zoneName), fmt.Sprintf("ns%d.example.org.", i)}
+			})
+			w.pass(2 * time.Second)
+		}
+		w.pass(5 * time.Minute)
+		e.Stop()
+		if n := len(e.zones[0].notes) + len(e.zones[0].fetching); n > 10 {
+			t.Errorf("Expected what is about former hosts to go, got %d notes and collections", n)
+		}
+	})
+}
+
 func TestNoMoreHostsThanTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
