@@ -7,6 +7,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/chain"
 	"github.com/coredns-mske/mske/cns"
 )
 
@@ -34,12 +35,13 @@ func hostName(name string) (string, error) {
 }
 
 // dataType reports whether t can be the number of CNS: not one of a question
-// or meta type (RFC 6895 section 3.1), nor another type's.
+// or meta type (RFC 6895 section 3.1), nor another type's, nor the one that we
+// ask for to see a denial.
 func dataType(t uint16) bool {
 	switch {
 	case t == cns.DefaultType:
 		return true
-	case t == 0, t >= 128 && t <= 255, t == 0xFFFF:
+	case t == 0, t >= 128 && t <= 255, t == 0xFFFF, t == chain.AbsentType:
 		return false
 	}
 	_, taken := dns.TypeToString[t]

@@ -237,7 +237,7 @@ func parseCNSType(c *caddy.Controller, s *stanza) error {
 	}
 	n, err := strconv.ParseUint(arg, 10, 16)
 	if err != nil {
-		return c.Errf("%q is not the number of a record type (1 to 65534)", arg)
+		return c.Errf("%q is not the number of a record type (1 to 65533)", arg)
 	}
 	s.cnsType = uint16(n)
 	if !dataType(s.cnsType) {

@@ -208,6 +208,7 @@ func TestParseRejectsOptions(t *testing.T) {
 		{"cns_type 0", "cannot be CNS"},
 		{"cns_type 2", "type NS cannot be CNS"},
 		{"cns_type 255", "cannot be CNS"},
+		{"cns_type 65534", "cannot be CNS"},
 		{"cns_type 65535", "cannot be CNS"},
 
 		{"trust_anchor", "Wrong argument count"},
