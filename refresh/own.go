@@ -76,7 +76,7 @@ func planOwn(z *Zone, f facts, now time.Time) ours {
 	keys.AssignRoles(p.keys)
 	for _, k := range p.keys {
 		if i := mark(rest, k.ID()); i >= 0 && rest[i].Signed && k.Role == keys.KSK {
-			k.Role = keys.CSK // the plugins behind ours sign data with it
+			k.Role = keys.CSK // the plugins behind ours, or we, sign data with it
 		}
 	}
 
@@ -113,10 +113,11 @@ func (p *ownPlan) signed(marks []store.Own) []merge.Key {
 	return signed
 }
 
-// sign marks the keys that we are going to sign CDS, CDNSKEY and denials with.
-// While it is not known what the zone is signed with, nothing is served.
+// sign marks the keys that we are going to sign CDS, CDNSKEY and denials with,
+// and a zone that is ours as a whole. While it is not known what another zone is
+// signed with, nothing is served.
 func (p *ownPlan) sign() {
-	if len(p.facts.state.Signers) == 0 {
+	if len(p.facts.state.Signers) == 0 && !p.cfg.Whole {
 		return
 	}
 	for _, k := range p.dataSigners(p.facts.state.Signers) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,6 +107,39 @@ func TestWholeZoneServesItsOwnKeysFromTheStart(t *testing.T) {
 		w.out.mu.Unlock()
 		if a.DNSKEY.Answer != serve.Served || a.CDS.Answer != serve.Served {
 			t.Errorf("Expected the signaling zone to be served, got\n%s", text(a))
+		}
+	})
+}
+
+// A resolver that has the zone's DNSKEY RRset in its cache knows the old key
+// only.
+func TestWholeZoneThatGetsASecondKeyIsSignedWithTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		z := w.withSignaling()
+		w.start()
+		name, _ := announce.Name(zoneName, ourNS)
+		signer := func() uint16 {
+			t.Helper()
+			answer := w.query(name, dns.TypeCDS)
+			sig, ok := answer[len(answer)-1].(*dns.RRSIG)
+			if !ok || len(answer) != 2 {
+				t.Fatalf("Expected one record and its signature, got %v", answer)
+			}
+			return sig.KeyTag
+		}
+		first := signer()
+		second := w.newKey(z.Name, 256)
+		w.newKey(zoneName, 256) // makes for another announcement
+		w.pass(time.Minute)
+		if now := signer(); now != first {
+			t.Errorf("Expected key %d to go on signing, got %d", first, now)
+		}
+		if !slices.ContainsFunc(w.query(z.Name, dns.TypeDNSKEY), func(rr dns.RR) bool {
+			k, ok := rr.(*dns.DNSKEY)
+			return ok && merge.KeyOf(k) == second.ID()
+		}) {
+			t.Error("Expected the second key to be published")
 		}
 	})
 }
