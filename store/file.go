@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -242,6 +243,10 @@ type errDamaged string
 
 func (e errDamaged) Error() string { return string(e) }
 
+// tooSmall begins what bbolt says of a file of less than two pages; it has no
+// error value for that.
+const tooSmall = "file size too small"
+
 // explain says what to do about an error of opening.
 func explain(err error) error {
 	var damaged errDamaged
@@ -253,6 +258,8 @@ func explain(err error) error {
 		return fmt.Errorf("is damaged or no mske state file (%w): restore it from a backup, or move it away to begin without what it knew of other providers' keys", err)
 	case errors.As(err, &record):
 		return fmt.Errorf("%w: restore the file from a backup", err)
+	case err != nil && strings.HasPrefix(err.Error(), tooSmall):
+		return explain(errDamaged("it ends too early"))
 	}
 	return err
 }

@@ -289,6 +289,7 @@ func TestUnusableFilesAreRefusedAndLeftAlone(t *testing.T) {
 		{"empty", text(""), "damaged"},
 		{"text", text("example.org. IN NS ns1.example.net.\n"), "damaged"},
 		{"long text", text(strings.Repeat("mske\n", 10000)), "damaged"},
+		{"text of one page", text(strings.Repeat("mske\n", 1000)), "damaged"},
 		{"directory", func(t *testing.T, path string) { os.Mkdir(path, 0o700) }, "not a regular file"},
 		{"dangling link", func(t *testing.T, path string) { os.Symlink(path+".gone", path) }, ""},
 		{"another program's", func(t *testing.T, path string) {
