@@ -72,19 +72,37 @@ func AssignRoles(ks []*Key) {
 // roles: there has to be a private half of a secure-entry key and one of a
 // data-signing key (rule K1).
 func CheckSet(zone string, ks []*Key) error {
-	var entry, data bool
-	for _, k := range ks {
-		entry = entry || k.Signer != nil && k.Role.SecureEntry()
-		data = data || k.Signer != nil && k.Role.SignsData()
+	var missing []string
+	for _, kind := range []struct {
+		roles, flag string
+		fits        func(Role) bool
+	}{
+		{"KSK or CSK", "-f KSK ", Role.SecureEntry},
+		{"ZSK or CSK", "", Role.SignsData},
+	} {
+		var private bool
+		var public []string
+		for _, k := range ks {
+			switch {
+			case !kind.fits(k.Role):
+			case k.Signer != nil:
+				private = true
+			default:
+				public = append(public, fmt.Sprintf("%s %d", k.Role, k.Tag()))
+			}
+		}
+		if private {
+			continue
+		}
+		give := ""
+		if len(public) > 0 {
+			give = "give it the files of " + strings.Join(public, " or ") + ", or "
+		}
+		missing = append(missing, fmt.Sprintf("zone %q has no %s of ours with its .private file: %smake one with "+
+			"\"dnssec-keygen %s%s\" or \"mske keygen %s\"", zone, kind.roles, give, kind.flag, zone, zone))
 	}
-	var errs []error
-	if !entry {
-		errs = append(errs, fmt.Errorf("zone %q has no KSK or CSK of ours with its .private file: "+
-			"make one with \"dnssec-keygen -f KSK %s\" or \"mske keygen %s\"", zone, zone, zone))
+	if len(missing) > 0 {
+		return errors.New(strings.Join(missing, "; "))
 	}
-	if !data {
-		errs = append(errs, fmt.Errorf("zone %q has no ZSK or CSK of ours with its .private file: "+
-			"make one with \"dnssec-keygen %s\" or \"mske keygen %s\"", zone, zone, zone))
-	}
-	return errors.Join(errs...)
+	return nil
 }

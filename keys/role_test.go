@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -53,6 +54,7 @@ func TestCheckSetWantsPrivateHalvesOfBothKinds(t *testing.T) {
 		k.Signer = nil
 		return k
 	}
+	zsk := public(ZSK)
 	for _, tc := range []struct {
 		name string
 		keys []*Key
@@ -65,7 +67,9 @@ func TestCheckSetWantsPrivateHalvesOfBothKinds(t *testing.T) {
 		{"ZSK", []*Key{key(ZSK)}, "has no KSK or CSK"},
 		{"public ZSK", []*Key{key(KSK), public(ZSK)}, "mske keygen example.co.uk."},
 		{"public CSK", []*Key{public(CSK)}, "dnssec-keygen -f KSK example.co.uk."},
+		{"public ZSK, that the zone may be signed with", []*Key{key(KSK), zsk}, fmt.Sprintf("give it the files of ZSK %d, or make one", zsk.Tag())},
 		{"nothing", nil, "dnssec-keygen example.co.uk."},
+		{"nothing, in one line", nil, "; zone"},
 	} {
 		err := CheckSet(zone, tc.keys)
 		if (err == nil) != (tc.say == "") || err != nil && !strings.Contains(err.Error(), tc.say) {
