@@ -88,11 +88,12 @@ func (c *corrector) section(rrs []dns.RR) ([]dns.RR, error) {
 }
 
 // bitmap returns the bitmap of rr, or nil if it is no NSEC or NSEC3 of the
-// apex.
+// apex. The NSEC on the parent's side of the zone cut has the same owner, but no
+// SOA (RFC 4035 section 2.3).
 func (c *corrector) bitmap(rr dns.RR) *[]uint16 {
 	switch rr := rr.(type) {
 	case *dns.NSEC:
-		if strings.EqualFold(rr.Hdr.Name, c.apex.Zone) {
+		if strings.EqualFold(rr.Hdr.Name, c.apex.Zone) && slices.Contains(rr.TypeBitMap, dns.TypeSOA) {
 			return &rr.TypeBitMap
 		}
 	case *dns.NSEC3:

@@ -176,6 +176,7 @@ func TestCorrectLeavesWhatIsRightOrNotOfTheApex(t *testing.T) {
 		{"right", a, nsec(zone, "a."+zone, right...)},
 		{"right NSEC3", a, nsec3(apexHash, apexHash, 0, "", right...)},
 		{"below the apex", a, nsec("a."+zone, zone, lies...)},
+		{"the parent's side of the zone cut", a, nsec(zone, "f.co.uk.", dns.TypeNS, dns.TypeRRSIG, dns.TypeNSEC)},
 		{"above the apex", a, nsec("co.uk.", zone, lies...)},
 		{"NSEC3 of another name", a, nsec3(dns.HashName("a."+zone, dns.SHA1, 0, ""), apexHash, 0, "", lies...)},
 		{"NSEC3 with another salt", a, nsec3(apexHash, apexHash, 0, "aa", lies...)},
