@@ -167,6 +167,24 @@ func TestRetiredKeyStaysWhileCachesMayHoldItsSignatures(t *testing.T) {
 	}
 }
 
+// A cache may hold the former announcement for as long as that one said.
+func TestRetiredKeyStaysForTheLongerOfBothTTLs(t *testing.T) {
+	const maxZoneTTL = time.Hour
+	for _, ttls := range [][2]time.Duration{{24 * time.Hour, time.Minute}, {time.Minute, 24 * time.Hour}} {
+		with, without := announcement(nil, []Key{zsk(4), zsk(5)}), announcement(nil, []Key{zsk(5)})
+		with.TTL, without.TTL = ttls[0], ttls[1]
+		p, _ := Peer{}.Collect(with, epoch, maxZoneTTL)
+		p, _ = p.Collect(without, epoch, maxZoneTTL)
+		leaves := epoch.Add(maxZoneTTL + 24*time.Hour)
+		if p, _ = p.Collect(without, leaves.Add(-time.Second), maxZoneTTL); !slices.Contains(p.dnskeys(), zsk(4)) {
+			t.Errorf("TTLs %v: expected the key to stay for the longer one", ttls)
+		}
+		if p, _ = p.Collect(without, leaves, maxZoneTTL); slices.Contains(p.dnskeys(), zsk(4)) {
+			t.Errorf("TTLs %v: expected the key to go", ttls)
+		}
+	}
+}
+
 func TestRetiredKeyThatComesBackStartsItsWaitAnew(t *testing.T) {
 	const maxZoneTTL = time.Hour
 	with, without := announcement(nil, []Key{zsk(4), zsk(5)}), announcement(nil, []Key{zsk(5)})
