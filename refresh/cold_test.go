@@ -17,10 +17,7 @@ func TestColdStartFailsUntilEveryExternalNameserverIsCollected(t *testing.T) {
 			c.ns = []string{ourNS, theirNS, theirNS2}
 			c.cns = c.ns
 		})
-		for _, v := range []fetch.Verdict{fetch.Absent, fetch.Insecure, fetch.Bogus, fetch.Unreachable} {
-			w.peers.set(theirNS2, verdict(v))
-			break
-		}
+		w.peers.set(theirNS2, verdict(fetch.Unreachable))
 		e := w.start()
 		w.expectFailing()
 		w.expectReady(e, false)
@@ -112,6 +109,10 @@ func TestNothingIsServedBeforeTheFirstLook(t *testing.T) {
 		e := w.startOnly()
 		w.expectFailing()
 		w.expectReady(e, false)
+		w.pass(time.Second) // it may be a matter of moments
+		expectLog(t, w.log, 0, "ERROR")
+		w.pass(time.Minute)
+		expectLog(t, w.log, 1, "ERROR", "could not be read", "not served")
 		w.chain.change(true, func(c *chainZone) { c.down = nil })
 		w.pass(time.Minute)
 		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))

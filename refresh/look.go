@@ -32,6 +32,10 @@ const (
 	pollPerZone = maxPoll / 100_000
 )
 
+// startFails is how many looks may fail before it is an error that nothing is
+// known of a zone: the backend may still be loading it.
+const startFails = 2
+
 // lookRetry is how long to wait after a look failed, again and again.
 var lookRetry = []time.Duration{
 	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
@@ -158,15 +162,17 @@ func (e *Engine) lookFailed(z *zone, err error) {
 			e.loop.dirty[z] = true
 		}
 	case errors.Is(err, chain.ErrChanging) && z.lookFails == 1:
-	default:
+	case z.facts.looked || len(z.facts.state.Joint.DNSKEY) > 0:
 		z.say("chain", levelWarning, "", "it could not be read, so that its last known nameservers and keys stay: %v", err)
+	case z.lookFails > startFails:
+		z.say("chain", levelProblem, "", "it could not be read, so that its apex key sets are not served: %v", err)
 	}
 }
 
 // saw takes over a look.
 func (e *Engine) saw(z *zone, l chain.Look) {
 	z.settle("signer")
-	z.settle("chain")
+	z.recovered("chain", "it can be read again")
 	first := !z.facts.looked
 	z.facts.looked, z.facts.unknown = true, false
 	state, changed := z.observe(z.facts.state, l, e.loop.now)
@@ -191,6 +197,11 @@ func (e *Engine) reportTarget(z *zone) {
 	}
 	if len(ext) == 0 {
 		z.settle("silent")
+		if hosts := peerHosts(z.facts.state.Peers); len(hosts) > 0 {
+			z.say("target", levelInfo, "", "no external nameservers any more; the keys of %s stay", strings.Join(hosts, ", "))
+		} else {
+			delete(z.notes, "target")
+		}
 		return
 	}
 	if len(hosts) == 0 {

@@ -56,6 +56,15 @@ func (z *zone) settle(topic string) {
 	}
 }
 
+// recovered forgets a topic, and says what is so again if it was warned of.
+func (z *zone) recovered(topic, format string, args ...any) {
+	was, said := z.notes[topic]
+	delete(z.notes, topic)
+	if said && was.level > levelInfo {
+		z.log.Infof("%s: %s", z.title, fmt.Sprintf(format, args...))
+	}
+}
+
 // problems returns what keeps z from being as it has to be.
 func (z *zone) problems() []string {
 	var texts []string

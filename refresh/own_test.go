@@ -159,6 +159,9 @@ func TestUnreadableZoneKeepsItsTarget(t *testing.T) {
 		if len(w.peers.times(theirNS)) < 48 {
 			t.Error("Expected the collections to go on")
 		}
+		w.chain.change(true, func(c *chainZone) { c.down = nil })
+		w.pass(time.Hour)
+		expectLog(t, w.log, 1, "INFO", "can be read again")
 	})
 }
 

@@ -35,6 +35,9 @@ func TestNothingButASecureAnnouncementChangesTheJointSet(t *testing.T) {
 				t.Errorf("Expected one stale announcement, got %d", s.Stale)
 			}
 		}
+		w.peers.set(theirNS, announces(p.announcement()))
+		w.pass(3 * day)
+		expectLog(t, w.log, 1, "INFO", theirNS+" is secure again")
 	})
 }
 
@@ -52,6 +55,8 @@ func TestCNSThatComesAndGoesTakesNothingAway(t *testing.T) {
 			w.pass(time.Hour)
 			w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
 		}
+		expectLog(t, w.log, 3, "INFO", "no external nameservers any more; the keys of "+theirNS+" stay")
+		expectLog(t, w.log, 4, "INFO", "keys are collected from "+theirNS)
 	})
 }
 

@@ -85,6 +85,14 @@ func peer(peers []merge.Peer, host string) int {
 	return slices.IndexFunc(peers, func(p merge.Peer) bool { return p.Host == host })
 }
 
+func peerHosts(peers []merge.Peer) []string {
+	var hosts []string
+	for _, p := range peers {
+		hosts = append(hosts, p.Host)
+	}
+	return hosts
+}
+
 // clip returns at most as many hosts as can be stored.
 func clip(hosts []string) []string { return hosts[:min(len(hosts), store.MaxNames)] }
 
