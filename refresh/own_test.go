@@ -52,6 +52,18 @@ func TestKeyOfTheChainIsServedAndAnnouncedUntilCachesForgotIt(t *testing.T) {
 	})
 }
 
+// The dnssec plugin may get another key without a new serial.
+func TestZoneIsReadHourlyWhateverItsSerial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow()
+		k := foreignKey(t, 256)
+		w.chain.change(false, func(c *chainZone) { c.keys = append(c.keys, k) })
+		w.pass(2 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), k.ID()), with(w.ksk))
+	})
+}
+
 func TestKeyOfTheChainThatReappearsStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
