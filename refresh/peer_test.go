@@ -41,6 +41,21 @@ func TestNothingButASecureAnnouncementChangesTheJointSet(t *testing.T) {
 	})
 }
 
+// Who has never announced is no alarm, who has and denies it is one.
+func TestPeerThatDeniesWhatItAnnouncedIsAnAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.join()
+		w.peers.set(theirNS2, verdict(fetch.Absent))
+		w.chain.change(true, func(c *chainZone) { c.cns = []string{ourNS, theirNS, theirNS2} })
+		w.start()
+		w.peers.set(theirNS, verdict(fetch.Absent))
+		w.pass(2 * time.Hour)
+		expectLog(t, w.log, 1, "ERROR", theirNS, "is absent")
+		expectLog(t, w.log, 0, "ERROR", theirNS2)
+	})
+}
+
 func TestCNSThatComesAndGoesTakesNothingAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
