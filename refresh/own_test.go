@@ -355,6 +355,30 @@ func TestChainSignerOutsideOurFilesNeedsItsKeyOnly(t *testing.T) {
 	})
 }
 
+func TestDataIsSignedWithTheAlgorithmsOfTheZone(t *testing.T) {
+	ecdsa, _ := generate(t, zoneName, 256)
+	eddsa, _, err := keys.Generate(zoneName, dns.ED25519, 256, drawn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []*keys.Key{ecdsa, eddsa}
+	o := ours{Schedule: keys.Schedule{DataSigning: all}, private: all}
+	for _, tc := range []struct {
+		name  string
+		chain []merge.Key
+		want  []*keys.Key
+	}{
+		{"one, with a key of ours", []merge.Key{ecdsa.ID()}, all[:1]},
+		{"one, with another key", []merge.Key{newPublic(t, 256)}, all[:1]},
+		{"both", []merge.Key{ecdsa.ID(), eddsa.ID()}, all},
+		{"not known", nil, all},
+	} {
+		if got := o.dataSigners(tc.chain); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: expected %v, got %v", tc.name, tc.want, got)
+		}
+	}
+}
+
 func TestKeyWhoseFileIsPostponedStaysWhileCachesMayNeedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
