@@ -85,9 +85,8 @@ func TestBesideView(t *testing.T) {
 	if m := runningHandler(t); len(m.instance.handlers) != 2 || len(m.instance.zones["example.org."]) != 1 {
 		t.Errorf("Expected two handlers that share one zone, got %d and %d", len(m.instance.handlers), len(m.instance.zones["example.org."]))
 	}
-	if !hasLabel(t, "coredns_mske_responses_total", "view", "inside") {
-		t.Error("Expected the view among the labels of the answer's metric")
-	}
+	eventually(t, "the view among the labels of the answer's metric",
+		func() bool { return hasLabel(t, "coredns_mske_responses_total", "view", "inside") }, func() string { return "no such sample" })
 }
 
 func TestBesidePrometheusAndLog(t *testing.T) {
@@ -95,9 +94,8 @@ func TestBesidePrometheusAndLog(t *testing.T) {
 	s := start(t, p.corefile("prometheus 127.0.0.1:0\nlog"))
 	s.until("an answer", question("example.org.", dns.TypeDNSKEY, true), answered)
 	for _, metric := range []string{"coredns_dns_requests_total", "coredns_mske_responses_total"} {
-		if !hasLabel(t, metric, "server", "dns://"+s.addr) {
-			t.Errorf("Expected %s to count the answer", metric)
-		}
+		// prometheus counts an answer after it was sent.
+		eventually(t, metric+" to count the answer", func() bool { return hasLabel(t, metric, "server", "dns://"+s.addr) }, func() string { return "no such sample" })
 	}
 }
 
