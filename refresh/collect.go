@@ -159,8 +159,8 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 	e.loop.news = true
 }
 
-// reportFailure says, once for each verdict, what the collection came to and
-// what is known of the host.
+// reportFailure says, once for each verdict and each reason of a refusal, what
+// the collection came to and what is known of the host.
 func (z *zone) reportFailure(c *collection, reason string, now time.Time) {
 	l, known := levelWarning, "nothing is known of it yet"
 	if i := peer(z.facts.state.Peers, c.host); i >= 0 {
@@ -172,7 +172,11 @@ func (z *zone) reportFailure(c *collection, reason string, now time.Time) {
 	} else if c.verdict == fetch.Absent {
 		l = levelInfo // it has not begun yet
 	}
-	z.say("fetch "+c.host, l, c.verdict.String(), "the announcement of %s is %s: %s; %s", c.host, c.verdict, reason, known)
+	id := c.verdict.String()
+	if c.verdict == fetch.Refused {
+		id += ": " + reason // one may hide behind another
+	}
+	z.say("fetch "+c.host, l, id, "the announcement of %s is %s: %s; %s", c.host, c.verdict, reason, known)
 }
 
 // accept takes host's announcement into the state of z, or returns why policy

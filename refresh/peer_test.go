@@ -56,6 +56,19 @@ func TestPeerThatDeniesWhatItAnnouncedIsAnAlarm(t *testing.T) {
 	})
 }
 
+func TestOtherReasonForARefusalIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.join()
+		for _, why := range []string{"ten keys", "a zone cut"} {
+			w.peers.set(theirNS, func() fetch.Result { return fetch.Result{Verdict: fetch.Refused, Reason: why, At: time.Now()} })
+			w.pass(3 * time.Hour)
+			expectLog(t, w.log, 1, theirNS+" is refused: "+why)
+		}
+	})
+}
+
 func TestCNSThatComesAndGoesTakesNothingAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
