@@ -148,7 +148,7 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 	switch c.verdict {
 	case fetch.Secure:
 		c.succeeded(z.Zone, now, r.TTL)
-		z.recovered("fetch "+c.host, "the announcement of %s is secure again", c.host)
+		z.recovered("fetch "+c.host, "the announcement of %s is secure now", c.host)
 	case fetch.Absent:
 		c.succeeded(z.Zone, now, r.TTL)
 		z.reportFailure(c, r.Reason, now)

@@ -37,7 +37,7 @@ func TestNothingButASecureAnnouncementChangesTheJointSet(t *testing.T) {
 		}
 		w.peers.set(theirNS, announces(p.announcement()))
 		w.pass(3 * day)
-		expectLog(t, w.log, 1, "INFO", theirNS+" is secure again")
+		expectLog(t, w.log, 1, "INFO", theirNS+" is secure now")
 	})
 }
 
