@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -92,6 +93,7 @@ func rcodeString(rcode int) string {
 
 var (
 	errTimeout   = errors.New("does not answer in time")
+	errClosed    = errors.New("closes the connection without an answer")
 	errGarbage   = errors.New("sends what does not answer the question")
 	errTruncated = errors.New("truncates its answer even over TCP")
 )
@@ -190,6 +192,8 @@ func plain(ctx context.Context, err error) error {
 		return ctx.Err()
 	case ctx.Err() != nil || errors.As(err, &slow) && slow.Timeout():
 		return errTimeout
+	case errors.Is(err, io.EOF):
+		return errClosed
 	case errors.As(err, &errno):
 		return fmt.Errorf("fails: %w", errno)
 	default:

@@ -232,6 +232,29 @@ func TestAskReportsTheSameFailureInTheSameWords(t *testing.T) {
 	}
 }
 
+func TestAskSaysThatAConnectionWasClosed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conn.Read(make([]byte, dns.MaxMsgSize))
+			conn.Close()
+		}
+	}()
+	c := client(t, 10*time.Second, l.Addr().String())
+	const want = "closes the connection without an answer"
+	if _, err := c.Ask(t.Context(), c.resolvers[0], true, "example.org.", dns.TypeTXT, true); err == nil || err.Error() != want {
+		t.Errorf("Expected %q, got %v", want, err)
+	}
+}
+
 func TestAskEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := client(t, time.Hour, serve(t, func(dns.ResponseWriter, *dns.Msg) { cancel() }))
