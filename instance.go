@@ -331,7 +331,7 @@ func (p *parts) fetcher(s *stanza) (*fetch.Fetcher, error) {
 
 // reportResolver says that a resolver is not used (rule F10).
 func reportResolver(r fetch.Resolver, why error) {
-	log.Errorf("Resolver %s is not used: %v; name one that hands out signatures with the option resolver", r, why)
+	log.Errorf("Resolver %s is not used, as it does not give the trust anchor's DNSKEY RRset so that it validates: %v", r, why)
 }
 
 var (
