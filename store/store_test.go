@@ -389,17 +389,6 @@ func TestCheckCreatesNothing(t *testing.T) {
 	}
 }
 
-func TestUnwritableDirectoryIsRefused(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may write everywhere")
-	}
-	dir := t.TempDir()
-	os.Chmod(dir, 0o500)
-	if _, err := Acquire(filepath.Join(dir, "mske.db")); err == nil {
-		t.Error("Expected an error")
-	}
-}
-
 func TestStateBeyondItsLimitsIsNotWritten(t *testing.T) {
 	many := make([]merge.Key, MaxPeerKeys+1)
 	for i := range many {

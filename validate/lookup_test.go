@@ -479,6 +479,9 @@ func TestAttacks(t *testing.T) {
 		for _, warm := range []bool{false, true} {
 			name := tc.name
 			if warm {
+				if tc.name == "root keys exchanged" {
+					continue // they are known by then
+				}
 				name += ", warm"
 			}
 			t.Run(name, func(t *testing.T) {
@@ -491,9 +494,6 @@ func TestAttacks(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-				}
-				if warm && tc.name == "root keys exchanged" {
-					t.Skip("the root's keys are known")
 				}
 				tc.attack(l)
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // what waits for itself fails
