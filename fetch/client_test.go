@@ -292,18 +292,27 @@ func certificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
-func TestAskOverTLSVerifiesTheServer(t *testing.T) {
-	cert, pool := certificate(t, "dns.example.net")
+// serveTLS starts a server at the name dns.example.net that answers what
+// answer makes of a query. It returns its address, the roots to verify it with
+// and a count of its queries.
+func serveTLS(t *testing.T, answer func(*dns.Msg) *dns.Msg) (addr string, roots *x509.CertPool, queries *atomic.Int32) {
+	t.Helper()
+	cert, roots := certificate(t, "dns.example.net")
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var queries atomic.Int32
+	queries = new(atomic.Int32)
 	run(t, &dns.Server{Listener: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
 		queries.Add(1)
-		w.WriteMsg(txt(r, "tls"))
+		w.WriteMsg(answer(r))
 	})})
-	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return l.Addr().String(), roots, queries
+}
+
+func TestAskOverTLSVerifiesTheServer(t *testing.T) {
+	addr, pool, queries := serveTLS(t, func(r *dns.Msg) *dns.Msg { return txt(r, "tls") })
+	_, port, _ := net.SplitHostPort(addr)
 	tests := []struct {
 		addr  string
 		roots *x509.CertPool
@@ -331,19 +340,12 @@ func TestAskOverTLSVerifiesTheServer(t *testing.T) {
 }
 
 func TestAskOverTLSStaysWithTLS(t *testing.T) {
-	cert, pool := certificate(t, "dns.example.net")
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var queries atomic.Int32
-	run(t, &dns.Server{Listener: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
-		queries.Add(1)
+	addr, pool, queries := serveTLS(t, func(r *dns.Msg) *dns.Msg {
 		m := txt(r, "")
 		m.Truncated = true
-		w.WriteMsg(m)
-	})})
-	c, err := NewClient([]string{"tls://" + l.Addr().String()}, ClientOptions{Try: 10 * time.Second, RootCAs: pool})
+		return m
+	})
+	c, err := NewClient([]string{"tls://" + addr}, ClientOptions{Try: 10 * time.Second, RootCAs: pool})
 	if err != nil {
 		t.Fatal(err)
 	}

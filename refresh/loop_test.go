@@ -12,18 +12,24 @@ import (
 	"github.com/coredns-mske/mske/keys"
 )
 
+// another returns a zone like that of the world, with another name and key.
+func (w *world) another(name string) *Zone {
+	z := *w.zone
+	z.Name = name
+	k := w.newKey(name, 257)
+	back := &chainZone{name: name, serial: 1, ns: []string{ourNS}, keys: []*keys.Key{k}, signers: []*keys.Key{k}}
+	z.Ask = back.ask
+	return &z
+}
+
 func TestPanicOfOneZoneCostsTheOthersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		p := w.join()
-		bad := *w.zone
-		bad.Name = "example.com."
-		k := w.newKey(bad.Name, 257)
-		back := &chainZone{name: bad.Name, serial: 1, ns: []string{ourNS}, keys: []*keys.Key{k}, signers: []*keys.Key{k}}
-		bad.Ask = back.ask
+		bad := w.another("example.com.")
 		bad.Fetcher = fetcherFunc(func(context.Context, string, string) fetch.Result { panic("in a task") })
 		bad.CNS = []string{theirNS}
-		w.more = append(w.more, &bad)
+		w.more = append(w.more, bad)
 		w.startSlow()
 		w.pass(day)
 		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
@@ -57,14 +63,10 @@ func TestZoneThatCannotBeSignedCostsTheOthersOfItsCommitNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		p := w.join()
-		bad := *w.zone
-		bad.Name = "example.com."
-		k := w.newKey(bad.Name, 257)
-		back := &chainZone{name: bad.Name, serial: 1, ns: []string{ourNS}, keys: []*keys.Key{k}, signers: []*keys.Key{k}}
-		bad.Ask = back.ask
-		w.more = append(w.more, &bad)
+		bad := w.another("example.com.")
+		w.more = append(w.more, bad)
 		e := w.start()
-		was := text(w.out.apexes[&bad])
+		was := text(w.out.apexes[bad])
 		e.loop.done <- func() {
 			for _, z := range e.zones {
 				z.signAt, z.apex, z.made, z.facts.state.Signatures = e.loop.now, nil, nil, nil // all of it is due
@@ -76,8 +78,8 @@ func TestZoneThatCannotBeSignedCostsTheOthersOfItsCommitNothing(t *testing.T) {
 		}
 		w.pass(time.Second)
 		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
-		if text(w.out.apexes[&bad]) != was {
-			t.Errorf("Expected what was served last, got %v", w.out.apexes[&bad])
+		if text(w.out.apexes[bad]) != was {
+			t.Errorf("Expected what was served last, got %v", w.out.apexes[bad])
 		}
 		if w.log.count("example.com.", "in a signature") == 0 {
 			t.Error("Expected the zone's error in the log")
