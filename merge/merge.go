@@ -21,8 +21,9 @@ type Announcement struct {
 	TTL time.Duration
 
 	// Inception is the newest inception of the RRSIGs accepted for each of
-	// the RRsets, zero for one that is not there. It orders announcements in
-	// time, so that an older one replayed can be told (rule F8).
+	// the RRsets; of the RRSIG over its denial for one that is not there; zero
+	// if unknown. It orders announcements in time, so that an older one
+	// replayed can be told (rule F8).
 	Inception Inceptions
 }
 

@@ -30,9 +30,12 @@ type Retiring struct {
 // TTL later still lacks it: that time ends the life of all that it signed, and
 // of every cached announcement that holds it. Only an announcement removes a
 // key, never the passing of time alone: a peer that cannot be heard may have
-// taken the key up again. p itself is not changed.
+// taken the key up again. The inceptions that were accepted never go back: the
+// same content signed earlier opens no door to a replay (rule F8). p itself is
+// not changed.
 func (p Peer) Collect(a Announcement, now time.Time, maxZoneTTL time.Duration) (Peer, Change) {
 	next := Peer{Host: p.Host, Announcement: a, Collected: now}
+	next.Announcement.Inception = a.Inception.latest(p.Announcement.Inception)
 	wait := maxZoneTTL + max(p.Announcement.TTL, a.TTL)
 
 	for _, r := range p.Retiring {

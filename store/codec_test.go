@@ -66,3 +66,19 @@ func TestMarshalLeavesSignaturesAlone(t *testing.T) {
 		t.Errorf("Expected the record not to be written to, got Rdlength %d, %v", sig.Hdr.Rdlength, err)
 	}
 }
+
+// A replayed announcement is told by them (rule F8), after a restart too.
+func TestInceptionsAreKept(t *testing.T) {
+	z := testZone("example.org.", 1)
+	record, err := encode(Key("example.org.", hosts), z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decode(Key("example.org.", hosts), record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := got.Peers[0].Announcement.Inception, z.Peers[0].Announcement.Inception; got != want {
+		t.Errorf("Expected %v, got %v", want, got)
+	}
+}
