@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/merge"
 )
 
 // A resolver that strips signatures would make every peer look bogus (rule
@@ -37,7 +38,7 @@ func TestUnusableResolverIsReported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := fetcher.Fetch(t.Context(), "example.org.", "ns1.example.com."); r.Verdict != fetch.Unreachable {
+	if r := fetcher.Fetch(t.Context(), "example.org.", "ns1.example.com.", merge.Announcement{}); r.Verdict != fetch.Unreachable {
 		t.Errorf("Expected unreachable, got %v: %s", r.Verdict, r.Reason)
 	}
 	clog.Discard()

@@ -74,7 +74,7 @@ func TestKeyOfALoneDigestIsTakenFromTheHost(t *testing.T) {
 				s.zones[zone] = &lab.Zone{Name: zone, Keys: tc.served, SignRRset: func([]dns.RR) []dns.RR { return nil }}
 			}
 			d, f := directFetcher(t, s, Options{Port: 5353})
-			res := f.Fetch(t.Context(), zone, host)
+			res := f.Fetch(t.Context(), zone, host, merge.Announcement{})
 			if res.Verdict != Secure {
 				t.Fatalf("Expected secure, got %s: %s", res.Verdict, res.Reason)
 			}

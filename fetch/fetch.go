@@ -106,9 +106,10 @@ func New(client *Client, anchors *validate.Anchors, o Options) *Fetcher {
 	return f
 }
 
-// Fetch collects what host announces for zone. It returns in time for the
-// timeout whatever its peers do, and does not panic.
-func (f *Fetcher) Fetch(ctx context.Context, zone, host string) Result {
+// Fetch collects what host announces for zone. What is known of it already is
+// what an older announcement, replayed, is told by; zero if nothing is. Fetch
+// returns in time for the timeout whatever its peers do, and does not panic.
+func (f *Fetcher) Fetch(ctx context.Context, zone, host string, known merge.Announcement) Result {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	res := Result{Zone: canonical(zone), Host: canonical(host), At: f.now()}

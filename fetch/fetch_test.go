@@ -166,7 +166,7 @@ func labFetcher(t *testing.T, l *lab.Lab, o Options, resolvers ...string) *Fetch
 // fetch fetches from the hierarchy as it is now.
 func (s *stage) fetch() Result {
 	l := s.lab()
-	return labFetcher(s.t, l, Options{}).Fetch(s.t.Context(), s.zone, s.host)
+	return labFetcher(s.t, l, Options{}).Fetch(s.t.Context(), s.zone, s.host, merge.Announcement{})
 }
 
 func at(qtype uint16, edit lab.Tamper) func(*stage) {
@@ -482,9 +482,9 @@ func TestTTLEndsWithTheSignatures(t *testing.T) {
 func TestChainIsSharedBetweenFetches(t *testing.T) {
 	l := newStage(t, announced()).lab()
 	f := labFetcher(t, l, Options{})
-	f.Fetch(t.Context(), zone, host)
+	f.Fetch(t.Context(), zone, host, merge.Announcement{})
 	l.Asked()
-	if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+	if res := f.Fetch(t.Context(), zone, host, merge.Announcement{}); res.Verdict != Secure {
 		t.Fatalf("Expected secure, got %s: %s", res.Verdict, res.Reason)
 	}
 	if asked := l.Asked(); len(asked) != len(types) {
@@ -499,7 +499,7 @@ func TestZoneOfTheSignalingDomainIsAskedForOnce(t *testing.T) {
 	f := labFetcher(t, l, Options{})
 	for _, soa := range []int{1, 0, 0} {
 		l.Asked()
-		if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+		if res := f.Fetch(t.Context(), zone, host, merge.Announcement{}); res.Verdict != Secure {
 			t.Fatalf("Expected secure, got %s: %s", res.Verdict, res.Reason)
 		}
 		asked := 0
@@ -527,7 +527,7 @@ func TestRefusedWithoutAQuestion(t *testing.T) {
 	l := newStage(t, announced()).lab()
 	f := labFetcher(t, l, Options{})
 	for _, z := range []string{"example.net.", host, ".", strings.Repeat(strings.Repeat("a", 60)+".", 4)} {
-		if res := f.Fetch(t.Context(), z, host); res.Verdict != Refused {
+		if res := f.Fetch(t.Context(), z, host, merge.Announcement{}); res.Verdict != Refused {
 			t.Errorf("%s: Expected refused, got %s: %s", z, res.Verdict, res.Reason)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/internal/lab"
+	"github.com/coredns-mske/mske/merge"
 )
 
 // network has several resolvers, by address; each is the lab's with a fault.
@@ -82,7 +83,7 @@ func TestUnfitResolverIsReportedAndNotUsed(t *testing.T) {
 				unfit = append(unfit, r)
 			}})
 			for range 2 {
-				if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+				if res := f.Fetch(t.Context(), zone, host, merge.Announcement{}); res.Verdict != Secure {
 					t.Fatalf("Expected secure, got %s: %s", res.Verdict, res.Reason)
 				}
 			}
@@ -90,7 +91,7 @@ func TestUnfitResolverIsReportedAndNotUsed(t *testing.T) {
 				t.Errorf("Expected the probe only, got %d questions", probes)
 			}
 			clock = clock.Add(distrustLife)
-			f.Fetch(t.Context(), zone, host)
+			f.Fetch(t.Context(), zone, host, merge.Announcement{})
 			if probes := n.took(first); probes == 0 {
 				t.Error("Expected another probe, got none")
 			}
@@ -104,7 +105,7 @@ func TestUnfitResolverIsReportedAndNotUsed(t *testing.T) {
 func TestNoFitResolverIsUnreachableAndSaysWhy(t *testing.T) {
 	n, f := newNetwork(t, lab.StripSignatures, Options{})
 	n.faults[second] = lab.Rcode(dns.RcodeRefused)
-	res := f.Fetch(t.Context(), zone, host)
+	res := f.Fetch(t.Context(), zone, host, merge.Announcement{})
 	if res.Verdict != Unreachable {
 		t.Fatalf("Expected unreachable, got %s: %s", res.Verdict, res.Reason)
 	}
@@ -166,11 +167,11 @@ func TestFailingResolverDoesNotEndTheFetch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, f := newNetwork(t, below(fault), Options{})
-			if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+			if res := f.Fetch(t.Context(), zone, host, merge.Announcement{}); res.Verdict != Secure {
 				t.Fatalf("Expected secure, got %s: %s", res.Verdict, res.Reason)
 			}
 			n.faults[second] = below(fault)
-			res := f.Fetch(t.Context(), zone, host)
+			res := f.Fetch(t.Context(), zone, host, merge.Announcement{})
 			if res.Verdict != Unreachable || !strings.Contains(res.Reason, first) || !strings.Contains(res.Reason, second) {
 				t.Errorf("Expected unreachable for what both did, got %s: %s", res.Verdict, res.Reason)
 			}
@@ -188,7 +189,7 @@ func TestSilentResolverIsAskedAgainByTCP(t *testing.T) {
 		}
 		return lossy(ctx, r, stream, q)
 	}
-	if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+	if res := f.Fetch(t.Context(), zone, host, merge.Announcement{}); res.Verdict != Secure {
 		t.Errorf("Expected secure, got %s: %s", res.Verdict, res.Reason)
 	}
 }
@@ -208,7 +209,7 @@ func TestResolverThatIsSilentByUDPIsAskedByTCPFromThenOn(t *testing.T) {
 			return good(ctx, r, stream, q)
 		}
 		start := time.Now()
-		if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+		if res := f.Fetch(t.Context(), zone, host, merge.Announcement{}); res.Verdict != Secure {
 			t.Errorf("Expected secure, got %s: %s", res.Verdict, res.Reason)
 		}
 		if took := time.Since(start); took > defaultTry {
@@ -256,7 +257,7 @@ func TestFetchEndsInTimeWhateverResolversDo(t *testing.T) {
 		f := labFetcher(t, newStage(t, announced()).lab(), Options{Timeout: 10 * time.Second}, first, second)
 		f.client.roundTrip = hang
 		start := time.Now()
-		res := f.Fetch(t.Context(), zone, host)
+		res := f.Fetch(t.Context(), zone, host, merge.Announcement{})
 		if res.Verdict != Unreachable || !strings.Contains(res.Reason, "does not answer in time") {
 			t.Errorf("Expected unreachable in time, got %s: %s", res.Verdict, res.Reason)
 		}
@@ -276,7 +277,7 @@ func TestDeadResolverLeavesTimeForTheNext(t *testing.T) {
 			}
 			return transport(l)(ctx, r, stream, q)
 		}
-		if res := f.Fetch(t.Context(), zone, host); res.Verdict != Secure {
+		if res := f.Fetch(t.Context(), zone, host, merge.Announcement{}); res.Verdict != Secure {
 			t.Errorf("Expected secure, got %s: %s", res.Verdict, res.Reason)
 		}
 	})
@@ -292,7 +293,7 @@ func TestPanicBecomesAVerdict(t *testing.T) {
 	l := newStage(t, announced()).lab()
 	f := labFetcher(t, l, Options{})
 	f.client.roundTrip = func(context.Context, Resolver, bool, *dns.Msg) (*dns.Msg, error) { panic("nobody\nexpects") }
-	res := f.Fetch(t.Context(), zone, host)
+	res := f.Fetch(t.Context(), zone, host, merge.Announcement{})
 	if res.Verdict != Unreachable || !strings.Contains(res.Reason, "internal error, please report it: nobody expects") {
 		t.Errorf("Expected unreachable with the panic, got %s: %s", res.Verdict, res.Reason)
 	}
@@ -310,7 +311,7 @@ func TestBudgetEndsACostlyFetch(t *testing.T) {
 		l.Tamper("", qtype, flood)
 	}
 	l.Tamper(owner, 0, flood)
-	res := labFetcher(t, l, Options{}).Fetch(t.Context(), zone, host)
+	res := labFetcher(t, l, Options{}).Fetch(t.Context(), zone, host, merge.Announcement{})
 	if res.Verdict == Secure {
 		t.Errorf("Expected a failure, got %s: %s", res.Verdict, res.Reason)
 	}

@@ -110,11 +110,15 @@ func (e *Engine) collectNow(z *zone) {
 
 func (e *Engine) fetch(z *zone, c *collection) {
 	c.running = true
+	var known merge.Announcement
+	if i := peer(z.facts.state.Peers, c.host); i >= 0 {
+		known = z.facts.state.Peers[i].Announcement
+	}
 	e.submit(&e.loop.fetches, task{
 		zone: z,
 		run: func(ctx context.Context) func() {
 			began := time.Now()
-			r := z.Fetcher.Fetch(ctx, z.Name, c.host)
+			r := z.Fetcher.Fetch(ctx, z.Name, c.host, known)
 			took := time.Since(began)
 			return func() {
 				c.asked = began

@@ -10,6 +10,7 @@ import (
 
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/merge"
 )
 
 // another returns a zone like that of the world, with another name and key.
@@ -27,7 +28,7 @@ func TestPanicOfOneZoneCostsTheOthersNothing(t *testing.T) {
 		w := newWorld(t)
 		p := w.join()
 		bad := w.another("example.com.")
-		bad.Fetcher = fetcherFunc(func(context.Context, string, string) fetch.Result { panic("in a task") })
+		bad.Fetcher = fetcherFunc(func(context.Context, string, string, merge.Announcement) fetch.Result { panic("in a task") })
 		bad.CNS = []string{theirNS}
 		w.more = append(w.more, bad)
 		w.startSlow()
@@ -106,11 +107,11 @@ func TestCommitThatPanicsIsRepeated(t *testing.T) {
 	})
 }
 
-type fetcherFunc func(ctx context.Context, zone, host string) fetch.Result
+type fetcherFunc func(ctx context.Context, zone, host string, known merge.Announcement) fetch.Result
 
 // Fetch implements the Fetcher interface.
-func (f fetcherFunc) Fetch(ctx context.Context, zone, host string) fetch.Result {
-	return f(ctx, zone, host)
+func (f fetcherFunc) Fetch(ctx context.Context, zone, host string, known merge.Announcement) fetch.Result {
+	return f(ctx, zone, host, known)
 }
 
 func TestOneCollectionAtATime(t *testing.T) {
@@ -118,7 +119,7 @@ func TestOneCollectionAtATime(t *testing.T) {
 		w := newWorld(t)
 		w.join()
 		running, most := 0, 0
-		w.zone.Fetcher = fetcherFunc(func(ctx context.Context, zone, host string) fetch.Result {
+		w.zone.Fetcher = fetcherFunc(func(ctx context.Context, _, _ string, _ merge.Announcement) fetch.Result {
 			w.peers.mu.Lock()
 			running++
 			most = max(most, running)

@@ -26,13 +26,15 @@ import (
 	"github.com/coredns-mske/mske/chain"
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 )
 
-// Fetcher collects what host announces for zone. It gives up when ctx ends and
-// after a time of its own, and reports every failure by the result's verdict.
+// Fetcher collects what host announces for zone. By what is known of it already
+// it tells a replayed announcement. It gives up when ctx ends and after a time of
+// its own, and reports every failure by the result's verdict.
 type Fetcher interface {
-	Fetch(ctx context.Context, zone, host string) fetch.Result
+	Fetch(ctx context.Context, zone, host string, known merge.Announcement) fetch.Result
 }
 
 // Prober is a [Fetcher] that can also find out whether a nameserver denies one

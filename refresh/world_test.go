@@ -154,7 +154,7 @@ type peers struct {
 }
 
 // Fetch implements the Fetcher interface.
-func (p *peers) Fetch(_ context.Context, zone, host string) fetch.Result {
+func (p *peers) Fetch(_ context.Context, zone, host string, _ merge.Announcement) fetch.Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked[host] = append(p.asked[host], time.Now())

@@ -56,7 +56,7 @@ func runFetch(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fetchUsageError(stderr, err)
 	}
-	res := fetcher.Fetch(context.Background(), a.zone, a.host)
+	res := fetcher.Fetch(context.Background(), a.zone, a.host, merge.Announcement{})
 	if a.json {
 		err = printJSON(stdout, res)
 	} else {
