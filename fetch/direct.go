@@ -79,7 +79,7 @@ func (f *Fetcher) Denies(ctx context.Context, addr netip.AddrPort, name string, 
 		return false, fmt.Errorf("%s: %w", addr, err)
 	}
 	var r validate.Result
-	if crash := guard(func() { r, err = f.validator.Check(ctx, &budget{x: f}, m, name, qtype) }); crash != nil {
+	if crash := guard(func() { r, err = f.validator.Session(f).Check(ctx, m, name, qtype) }); crash != nil {
 		return false, crash
 	}
 	return err == nil && r.Status == validate.Secure && r.Denied, err

@@ -162,7 +162,7 @@ func (f *Fetcher) collect(ctx context.Context, res *Result) {
 		res.Verdict, res.Reason = Refused, err.Error()
 		return
 	}
-	x := &budget{x: f}
+	x := f.validator.Session(f)
 	answers := f.lookup(ctx, x, owner)
 	f.checkSigners(ctx, x, res.Host, owner, answers)
 	if res.Verdict, err = judge(res.Zone, owner, answers); err != nil {
@@ -211,13 +211,13 @@ type answer struct {
 var types = [...]uint16{dns.TypeDNSKEY, dns.TypeCDNSKEY, dns.TypeCDS}
 
 // lookup asks for the RRsets at owner, all at once.
-func (f *Fetcher) lookup(ctx context.Context, x validate.Exchanger, owner string) []answer {
+func (f *Fetcher) lookup(ctx context.Context, x *validate.Session, owner string) []answer {
 	answers := make([]answer, len(types))
 	var wg sync.WaitGroup
 	for i, qtype := range types {
 		wg.Go(func() {
 			a := answer{qtype: qtype}
-			if err := guard(func() { a.result, a.err = f.validator.Lookup(ctx, x, owner, qtype) }); err != nil {
+			if err := guard(func() { a.result, a.err = x.Lookup(ctx, owner, qtype) }); err != nil {
 				a.err = fmt.Errorf("%s at %s: %w", dns.Type(qtype), owner, err)
 			}
 			if errors.Is(a.err, context.DeadlineExceeded) {
@@ -235,7 +235,7 @@ func (f *Fetcher) lookup(ctx context.Context, x validate.Exchanger, owner string
 // for its registrants. Which zone that is is asked for only if the signer is
 // none of host's own, and once for all zones that host announces. Where that
 // cannot be found out, the signer's key, which is valid for all below, stands.
-func (f *Fetcher) checkSigners(ctx context.Context, x validate.Exchanger, host, owner string, answers []answer) {
+func (f *Fetcher) checkSigners(ctx context.Context, x *validate.Session, host, owner string, answers []answer) {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout/partShare)
 	defer cancel()
 	domain := announce.SignalingDomain(host)
@@ -244,7 +244,7 @@ func (f *Fetcher) checkSigners(ctx context.Context, x validate.Exchanger, host, 
 		if a.err != nil || a.result.Status != validate.Secure || dns.IsSubDomain(domain, signer) {
 			continue
 		}
-		apex, err := f.validator.Apex(ctx, x, domain)
+		apex, err := x.Apex(ctx, domain)
 		if err != nil || apex == "" || dns.IsSubDomain(apex, signer) {
 			continue
 		}

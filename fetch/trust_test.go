@@ -301,7 +301,7 @@ func TestPanicBecomesAVerdict(t *testing.T) {
 
 func TestBudgetEndsACostlyFetch(t *testing.T) {
 	flood := func(m *dns.Msg) *dns.Msg {
-		for range maxRecords / 4 {
+		for range 1024 {
 			m.Extra = append(m.Extra, &dns.TXT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{"x"}})
 		}
 		return m
@@ -314,40 +314,5 @@ func TestBudgetEndsACostlyFetch(t *testing.T) {
 	res := labFetcher(t, l, Options{}).Fetch(t.Context(), zone, host, merge.Announcement{})
 	if res.Verdict == Secure {
 		t.Errorf("Expected a failure, got %s: %s", res.Verdict, res.Reason)
-	}
-}
-
-func TestBudgetCountsMessagesAndOctets(t *testing.T) {
-	l := newStage(t, announced()).lab()
-	b := &budget{x: l}
-	for i := range maxMessages {
-		if _, err := b.Exchange(t.Context(), ".", dns.TypeSOA, true); err != nil {
-			t.Fatalf("question %d: Expected an answer, got %v", i, err)
-		}
-	}
-	if _, err := b.Exchange(t.Context(), ".", dns.TypeSOA, true); !errors.Is(err, errBudget) {
-		t.Errorf("Expected %v, got %v", errBudget, err)
-	}
-
-	text := strings.Repeat("x", 255)
-	l.Tamper(".", dns.TypeTXT, func(m *dns.Msg) *dns.Msg {
-		rr := &dns.TXT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeTXT, Class: dns.ClassINET}}
-		for range 240 {
-			rr.Txt = append(rr.Txt, text)
-		}
-		m.Answer = []dns.RR{rr}
-		return m
-	})
-	b = &budget{x: l}
-	octets := 0
-	for octets <= maxOctets {
-		m, err := b.Exchange(t.Context(), ".", dns.TypeTXT, true)
-		if err != nil {
-			break
-		}
-		octets += m.Len()
-	}
-	if octets > maxOctets || octets < maxOctets*9/10 {
-		t.Errorf("Expected an end at %d octets, got %d", maxOctets, octets)
 	}
 }

@@ -26,7 +26,7 @@ func TestApexIsTheSecureZoneThatHoldsTheName(t *testing.T) {
 	}
 	l := hierarchy(t)
 	for _, tc := range tests {
-		apex, err := validator(t, l).Apex(t.Context(), l, tc.name)
+		apex, err := validator(t, l).Session(l).Apex(t.Context(), tc.name)
 		if err != nil || apex != tc.want {
 			t.Errorf("%s: Expected %q, got %q, %v", tc.name, tc.want, apex, err)
 		}
@@ -39,7 +39,7 @@ func TestApexIsNotWhatSOAAloneSays(t *testing.T) {
 		m.Answer, m.Ns = nil, []dns.RR{&dns.SOA{Hdr: dns.RR_Header{Name: "ns1.example.org.", Rrtype: dns.TypeSOA, Class: dns.ClassINET}}}
 		return m
 	})
-	apex, err := validator(t, l).Apex(t.Context(), l, "ns1.example.org.")
+	apex, err := validator(t, l).Session(l).Apex(t.Context(), "ns1.example.org.")
 	var e *validate.Error
 	if !errors.As(err, &e) || apex != "" {
 		t.Errorf("Expected an error, got %q, %v", apex, err)
@@ -56,7 +56,7 @@ func TestApexIsRememberedByTheTTLOfItsZone(t *testing.T) {
 	}{{0, true}, {59 * time.Minute, false}, {61 * time.Minute, true}} {
 		later = now.Add(tc.after)
 		l.Asked()
-		if apex, err := v.Apex(t.Context(), l, signal); err != nil || apex != signal {
+		if apex, err := v.Session(l).Apex(t.Context(), signal); err != nil || apex != signal {
 			t.Fatalf("Expected %s, got %q, %v", signal, apex, err)
 		}
 		if asked := l.Asked(); (len(asked) > 0) != tc.asked {
@@ -65,7 +65,7 @@ func TestApexIsRememberedByTheTTLOfItsZone(t *testing.T) {
 	}
 	l.Tamper(signal, dns.TypeSOA, lab.Timeout)
 	later = now.Add(3 * time.Hour)
-	if apex, err := v.Apex(t.Context(), l, signal); err == nil {
+	if apex, err := v.Session(l).Apex(t.Context(), signal); err == nil {
 		t.Errorf("Expected an error, got %q", apex)
 	}
 }

@@ -136,7 +136,7 @@ func TestTheSameOctetsAreVerifiedOnce(t *testing.T) {
 	l := hierarchy(t)
 	v := validator(t, l)
 	m := ask(t, l, "ns1.example.net.", dns.TypeA)
-	if r, err := v.Check(t.Context(), l, m, "ns1.example.net.", dns.TypeA); err != nil || got(r) != secure(net) {
+	if r, err := v.Session(l).Check(t.Context(), m, "ns1.example.net.", dns.TypeA); err != nil || got(r) != secure(net) {
 		t.Fatalf("Expected %+v, got %+v, %v", secure(net), r, err)
 	}
 	for _, rr := range m.Answer { // a minute later, from a resolver's cache

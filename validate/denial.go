@@ -12,6 +12,9 @@ import (
 // proof is what validated NSEC or NSEC3 records say about a name and a type:
 // that there is no such data (the zero value), unless insecure is set.
 type proof struct {
+	// matching is the record of the name itself, if there is one.
+	matching dns.RR
+
 	// delegation says that a delegation starts at the name: NS without SOA.
 	delegation bool
 
@@ -24,7 +27,8 @@ type denials struct {
 	zone  string
 	nsec  []*dns.NSEC
 	nsec3 []*dns.NSEC3
-	ttl   time.Duration // for which all of them hold
+	sigs  map[dns.RR]*dns.RRSIG // that verified
+	ttl   time.Duration         // for which all of them hold
 }
 
 // denialSets returns the RRsets of NSEC and NSEC3, no more than any proof needs.
@@ -61,7 +65,7 @@ func (w *walk) denialSigners(sets []*rrset, name string, qtype uint16) ([]string
 // denials validates the NSEC and NSEC3 of zone z. Those that fail are left
 // out; the error is about the last of them.
 func (w *walk) denials(sets []*rrset, z *zone, name string, qtype uint16) (denials, *Error) {
-	d := denials{zone: z.name, ttl: maxTTL}
+	d := denials{zone: z.name, sigs: make(map[dns.RR]*dns.RRSIG), ttl: maxTTL}
 	var reason *Error
 	for _, s := range sets {
 		s = w.lawful(s, name, qtype)
@@ -71,6 +75,7 @@ func (w *walk) denials(sets []*rrset, z *zone, name string, qtype uint16) (denia
 			continue
 		}
 		d.ttl = min(d.ttl, w.holds(s, sig))
+		d.sigs[s.rrs[0]] = sig
 		switch rr := s.rrs[0].(type) {
 		case *dns.NSEC:
 			d.nsec = append(d.nsec, rr)
@@ -118,7 +123,9 @@ func (d denials) denyExpansion(name string, qtype uint16, encloser int) (proof, 
 // denyNSEC is deny by NSEC (RFC 4035 section 5.4).
 func (d denials) denyNSEC(name string, qtype uint16) (proof, *Error) {
 	if matching := d.matching(name); matching != nil {
-		return d.denyType(matching.TypeBitMap, name, name, qtype)
+		p, err := d.denyType(matching.TypeBitMap, name, name, qtype)
+		p.matching = matching
+		return p, err
 	}
 	covering, err := d.covering(name, qtype)
 	if err != nil {

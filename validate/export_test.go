@@ -35,14 +35,14 @@ func ValidAt(inception, expiration uint32, now time.Time) bool {
 // Verifications returns how many signatures one look-up verified, for a message
 // in hand.
 func Verifications(ctx context.Context, v *Validator, m *dns.Msg, x Exchanger, name string, qtype uint16) int {
-	w := v.walk(ctx, x)
-	_, _ = w.verdict(m, name, qtype)
-	return w.checks
+	s := v.Session(x)
+	_, _ = s.Check(ctx, m, name, qtype)
+	return s.budget.checks
 }
 
 // Below asks for a zone while another is being fetched.
 func Below(v *Validator, x Exchanger, fetching, name string) error {
-	w := v.walk(context.Background(), x)
+	w := v.Session(x).walk(context.Background())
 	w.fetching = fetching
 	_, err := w.zone(name)
 	return err

@@ -1,10 +1,6 @@
 package validate
 
-import (
-	"errors"
-
-	"github.com/miekg/dns"
-)
+import "github.com/miekg/dns"
 
 // answer is a verdict with what only the chain needs to know of it. Its Status
 // is Secure or Insecure; what is bogus is an [*Error] in its place.
@@ -74,9 +70,9 @@ func (w *walk) negative(sets []*rrset, name string, qtype uint16) (answer, error
 func (w *walk) try(signers []string, judge func(*zone) (answer, *Error)) (a answer, fault *Error, err error) {
 	for _, name := range signers {
 		z, err := w.zone(name)
-		var e *Error
+		e, ok := err.(*Error)
 		switch {
-		case errors.As(err, &e):
+		case ok:
 		case err != nil:
 			return answer{}, nil, err
 		case z.insecure != nil:
@@ -132,7 +128,7 @@ func (w *walk) denied(sets []*rrset, z *zone, name string, qtype uint16) (answer
 	case p.insecure != nil:
 		return answer{Result: Result{Status: Insecure, TTL: d.ttl, Reason: p.insecure}}, nil
 	}
-	return answer{Result: Result{Status: Secure, Denied: true, Signer: z.name, TTL: d.ttl}, delegation: p.delegation}, nil
+	return answer{Result: Result{Status: Secure, Denied: true, Sig: d.sigs[p.matching], Signer: z.name, TTL: d.ttl}, delegation: p.delegation}, nil
 }
 
 // unsigned judges an answer that nobody signed who may, for that reason: it is

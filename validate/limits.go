@@ -2,7 +2,7 @@ package validate
 
 import "time"
 
-// What one look-up may cost. Whatever is in a message was put there by the peer
+// What a session and one of its look-ups may cost. Whatever is in a message was put there by the peer
 // or by someone on the path, so each loop over it is bounded. A limit that is
 // exceeded makes the answer bogus.
 const (
@@ -10,9 +10,13 @@ const (
 	// with its signatures has fewer than a hundred.
 	maxRecords = 512
 
-	// maxQueries bounds the questions for one look-up. A chain takes two for
-	// each zone, and the search for cuts one for each label at most.
-	maxQueries = 64
+	// maxQuestions bounds the questions of a session, maxRecordsTotal and
+	// maxOctets the answers. A chain takes two questions for each zone, and the
+	// search for cuts one for each label at most: from the root to a signaling
+	// name a dozen answers of a few records each.
+	maxQuestions    = 96
+	maxRecordsTotal = 4096
+	maxOctets       = 1 << 20
 
 	// maxChain bounds the zones on the way to an anchor. Deep reverse trees
 	// have about ten.
@@ -33,7 +37,7 @@ const (
 	maxSignatures = 16
 	maxChecks     = 16
 
-	// maxChecksTotal bounds the same for a whole look-up.
+	// maxChecksTotal bounds the same for a session.
 	maxChecksTotal = 96
 
 	// maxDenials bounds the NSEC and NSEC3 that are considered: no proof needs

@@ -48,7 +48,9 @@ func (d denials) deny3(name string, qtype uint16) (proof, *Error) {
 		return proof{insecure: insecure}, nil
 	}
 	if matching := c.matching(name); matching != nil {
-		return d.denyType(matching.TypeBitMap, name, name, qtype)
+		p, err := d.denyType(matching.TypeBitMap, name, name, qtype)
+		p.matching = matching
+		return p, err
 	}
 	encloser, err := c.closestEncloser(name, qtype)
 	if err != nil {

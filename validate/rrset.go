@@ -175,7 +175,7 @@ func (w *walk) checkPeriod(sig *dns.RRSIG, set *rrset) *Error {
 }
 
 // verifyOne does the arithmetic for one signature and one key. The error says
-// that the look-up has used up its share.
+// that the session has used up its share.
 func (w *walk) verifyOne(set *rrset, sig *dns.RRSIG, k key) (bool, *Error) {
 	f, ok := identify(set, sig, k)
 	if !ok {
@@ -184,10 +184,9 @@ func (w *walk) verifyOne(set *rrset, sig *dns.RRSIG, k key) (bool, *Error) {
 	if w.v.verified.has(f) {
 		return true, nil
 	}
-	if w.checks == maxChecksTotal {
-		return false, fail(set.name, set.rrtype, CheckLimit, "", "its validation takes more than %d signatures", maxChecksTotal)
+	if err := w.s.budget.check(set.name, set.rrtype); err != nil {
+		return false, err
 	}
-	w.checks++
 	if sig.Verify(k.DNSKEY, set.rrs) != nil {
 		return false, nil
 	}

@@ -25,7 +25,7 @@
 // an ancestor of the zone that holds its owner is refused only once that zone
 // is known: to ask for all cuts between would take a question for each label.
 // Whoever holds that ancestor's key holds the zone's delegation too, and
-// [Validator.Apex] tells the zone to callers who have to know. A replay
+// [Session.Apex] tells the zone to callers who have to know. A replay
 // of what was once true, and is still within its signatures' validity, cannot
 // be told from the truth. Trust anchors are not updated (RFC 5011).
 package validate
@@ -33,7 +33,6 @@ package validate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/miekg/dns"
@@ -78,10 +77,14 @@ type Result struct {
 	Status Status
 
 	// RRset is the validated RRset of the name and type that were asked for,
-	// with canonical owner names and without duplicates; Sig is the RRSIG that
-	// verified. Nothing else of the answer is handed on.
+	// with canonical owner names and without duplicates. Nothing else of the
+	// answer is handed on.
 	RRset []dns.RR
-	Sig   *dns.RRSIG
+
+	// Sig is the RRSIG that verified: of RRset, of Alias or, if the type is
+	// denied at a name that exists, of the NSEC or NSEC3 of that name. It dates
+	// the answer. It is nil for other denials, which take several records.
+	Sig *dns.RRSIG
 
 	// Denied says that the name, or the type at it, provably does not exist.
 	Denied bool
@@ -133,62 +136,9 @@ func New(anchors *Anchors, o Options) *Validator {
 	}
 }
 
-// Lookup asks x for the RRset of that name and type, and for what its
-// validation needs. The error is x's, or says that an answer was none (SERVFAIL,
-// REFUSED): then there is no verdict.
+// Lookup is [Session.Lookup] in a session of its own.
 func (v *Validator) Lookup(ctx context.Context, x Exchanger, name string, qtype uint16) (Result, error) {
-	name, err := question(name, qtype)
-	if err != nil {
-		return Result{}, err
-	}
-	w := v.walk(ctx, x)
-	m, err := w.ask(name, qtype)
-	if err != nil {
-		return Result{}, err
-	}
-	return w.verdict(m, name, qtype)
-}
-
-// Check judges an answer in hand as [Validator.Lookup] does, asking x only for
-// the chain.
-func (v *Validator) Check(ctx context.Context, x Exchanger, m *dns.Msg, name string, qtype uint16) (Result, error) {
-	name, err := question(name, qtype)
-	if err != nil {
-		return Result{}, err
-	}
-	if err := usable(m, name, qtype); err != nil {
-		return Result{}, err
-	}
-	return v.walk(ctx, x).verdict(m, name, qtype)
-}
-
-// Apex returns the secure zone that holds the name: the one that SOA shows there
-// and that a chain of trust leads to. It is "" if that zone is insecure. A zone
-// that is secure is remembered by its TTL. The error is an [*Error] if the chain
-// is bogus, or x's.
-//
-// It is for callers that ask for many names below one: a [Result] whose Signer
-// is above the zone that holds them is not to be believed (RFC 4035 section
-// 5.3.1), and a look-up alone does not ask for that zone.
-func (v *Validator) Apex(ctx context.Context, x Exchanger, name string) (string, error) {
-	name, err := question(name, dns.TypeSOA)
-	if err != nil {
-		return "", err
-	}
-	w := v.walk(ctx, x)
-	if z := v.apexes.known(name, w.now); z != nil {
-		return z.name, nil
-	}
-	apex, err := w.apex(name)
-	if err != nil {
-		return "", err
-	}
-	z, err := w.zone(apex)
-	if err != nil || z.insecure != nil {
-		return "", err
-	}
-	v.apexes.putAs(name, z, w.now)
-	return z.name, nil
+	return v.Session(x).Lookup(ctx, name, qtype)
 }
 
 // ProbeAnchor asks x for the DNSKEY RRset of every trust anchor's zone and
@@ -199,7 +149,7 @@ func (v *Validator) ProbeAnchor(ctx context.Context, x Exchanger) error {
 	if len(v.anchors.zones) == 0 {
 		return errors.New("there is no trust anchor")
 	}
-	w := v.walk(ctx, x)
+	w := v.Session(x).walk(ctx)
 	for _, name := range v.anchors.names() {
 		z, err := w.fetchZone(name)
 		if err != nil {
@@ -211,86 +161,4 @@ func (v *Validator) ProbeAnchor(ctx context.Context, x Exchanger) error {
 		v.zones.put(z, w.now)
 	}
 	return nil
-}
-
-// walk is the state of one look-up: what it may still spend.
-type walk struct {
-	v   *Validator
-	ctx context.Context
-	x   Exchanger
-	now time.Time
-
-	queries  int    // asked
-	checks   int    // signatures verified
-	depth    int    // zones being fetched, each above the last
-	fetching string // the last of them, "" if none is
-}
-
-func (v *Validator) walk(ctx context.Context, x Exchanger) *walk {
-	return &walk{v: v, ctx: ctx, x: x, now: v.now()}
-}
-
-// ask makes one look-up with CD.
-func (w *walk) ask(name string, qtype uint16) (*dns.Msg, error) {
-	if w.queries++; w.queries > maxQueries {
-		return nil, fail(name, qtype, CheckLimit, "", "its validation takes more than %d questions", maxQueries)
-	}
-	m, err := w.x.Exchange(w.ctx, name, qtype, true)
-	if err != nil {
-		return nil, err
-	}
-	return m, usable(m, name, qtype)
-}
-
-// usable returns an error unless m is an answer that can be judged.
-func usable(m *dns.Msg, name string, qtype uint16) error {
-	switch {
-	case m == nil:
-		return fmt.Errorf("%s %s: no answer", name, dns.Type(qtype))
-	case len(m.Question) > 0 && (dns.CanonicalName(m.Question[0].Name) != name || m.Question[0].Qtype != qtype):
-		return fmt.Errorf("%s %s: the answer is to another question", name, dns.Type(qtype))
-	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
-		return fmt.Errorf("%s %s: the resolver answered %s", name, dns.Type(qtype), rcode(m.Rcode))
-	case m.Truncated:
-		return fmt.Errorf("%s %s: the answer is truncated", name, dns.Type(qtype))
-	}
-	return nil
-}
-
-func rcode(code int) string {
-	if s, ok := dns.RcodeToString[code]; ok {
-		return s
-	}
-	return fmt.Sprintf("RCODE %d", code)
-}
-
-// question returns the name in canonical form, or what is wrong with asking for
-// that name and type.
-func question(name string, qtype uint16) (string, error) {
-	if _, ok := dns.IsDomainName(name); !ok {
-		return "", fmt.Errorf("%q is not a domain name", name)
-	}
-	if meta(qtype) {
-		return "", fmt.Errorf("%s %s: there are no signed RRsets of that type", name, dns.Type(qtype))
-	}
-	return dns.CanonicalName(name), nil
-}
-
-// verdict is judge for callers outside.
-func (w *walk) verdict(m *dns.Msg, name string, qtype uint16) (Result, error) {
-	a, err := w.judge(m, name, qtype)
-	var e *Error
-	switch {
-	case errors.As(err, &e):
-		return Result{Status: Bogus, Reason: e}, nil
-	case err != nil:
-		return Result{}, err
-	}
-	return a.Result, nil
-}
-
-// meta says whether a type has no RRsets (RFC 6895 section 3.1), or is RRSIG,
-// which has no signatures.
-func meta(qtype uint16) bool {
-	return qtype == dns.TypeNone || qtype == dns.TypeRRSIG || qtype == dns.TypeOPT || qtype >= 128 && qtype <= 255
 }

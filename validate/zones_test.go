@@ -281,7 +281,7 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 			if err == nil || r.Status != validate.Indeterminate {
 				t.Errorf("Expected an error, got %+v", r)
 			}
-			if r, err = v.Check(t.Context(), l, nil, "ns1.example.net.", dns.TypeA); err == nil {
+			if r, err = v.Session(l).Check(t.Context(), nil, "ns1.example.net.", dns.TypeA); err == nil {
 				t.Errorf("Expected an error, got %+v", r)
 			}
 			// It is not remembered.
@@ -369,7 +369,7 @@ func TestCheckJudgesAMessageInHand(t *testing.T) {
 	v := validator(t, l)
 	m := ask(t, l, "ns1.example.net.", dns.TypeA)
 	l.Tamper("ns1.example.net.", dns.TypeA, lab.Timeout)
-	r, err := v.Check(t.Context(), l, m, "ns1.example.net.", dns.TypeA)
+	r, err := v.Session(l).Check(t.Context(), m, "ns1.example.net.", dns.TypeA)
 	if err != nil || got(r) != secure(net) {
 		t.Errorf("Expected %+v, got %+v, %v", secure(net), r, err)
 	}
@@ -378,7 +378,7 @@ func TestCheckJudgesAMessageInHand(t *testing.T) {
 	if m.Answer[0].Header().Name != "ns1.example.net." {
 		t.Errorf("Expected ns1.example.net., got %s", m.Answer[0])
 	}
-	if _, err := v.Check(t.Context(), l, m, "zz.example.net.", dns.TypeA); err == nil {
+	if _, err := v.Session(l).Check(t.Context(), m, "zz.example.net.", dns.TypeA); err == nil {
 		t.Error("Expected an error for another question, got none")
 	}
 }
