@@ -129,7 +129,7 @@ func (n *network) awaitJoint() {
 // delegation both, so that each judge gets answers of the one and keys of the
 // other.
 func TestJudgesValidateEverythingServed(t *testing.T) {
-	need(t, "unbound", "named", "pdns_recursor", "delv", "dnssec-cds")
+	daemon.Need(t, "unbound", "named", "pdns_recursor", "delv", "dnssec-cds")
 	n := newNetwork(t, false)
 	n.startProviders(n.addr(ipFetch))
 	n.startUnbound(ipFetch, shortMemory...)
@@ -181,7 +181,7 @@ func testDelv(n *network) {
 	anchors := filepath.Join(n.dir, "delv.anchors")
 	n.write(anchors, n.bindAnchors())
 	for _, qtype := range []string{"DNSKEY", "CDS", "CDNSKEY", "TYPE65302", "SOA"} {
-		out := run(n.t, n.dir, path(n.t, "delv"), "@"+n.ip(ipFetch), "-p", n.port, "-a", anchors, "+root=.", shared, qtype)
+		out := run(n.t, n.dir, daemon.Path(n.t, "delv"), "@"+n.ip(ipFetch), "-p", n.port, "-a", anchors, "+root=.", shared, qtype)
 		if !strings.Contains(out, "; fully validated") {
 			n.t.Errorf("Expected delv to validate %s, got\n%s", qtype, out)
 		}
@@ -211,7 +211,7 @@ func testDNSSECCDS(n *network) {
 		parent := filepath.Join(n.dir, fmt.Sprintf("dsset-%d", last))
 		n.write(parent, n.ds(p.ksk))
 
-		out := run(n.t, n.dir, path(n.t, "dnssec-cds"), "-f", child, "-d", parent, "-s", "-86400", shared)
+		out := run(n.t, n.dir, daemon.Path(n.t, "dnssec-cds"), "-f", child, "-d", parent, "-s", "-86400", shared)
 		var got []dns.RR
 		zp := dns.NewZoneParser(strings.NewReader(out), "", "")
 		zp.SetDefaultTTL(60)

@@ -67,7 +67,7 @@ const (
 // provider A is in example.co.uk's delegation and NS: B is about to join.
 func newNetwork(t *testing.T, joining bool) *network {
 	t.Helper()
-	need(t, "nsd", "dnssec-keygen", "dnssec-signzone", "dnssec-dsfromkey", "ldns-signzone")
+	daemon.Need(t, "nsd", "dnssec-keygen", "dnssec-signzone", "dnssec-dsfromkey", "ldns-signzone")
 	prefix := fmt.Sprintf("127.%d.%d.", 1+rand.IntN(254), rand.IntN(256)) // test runs side by side do not meet
 	n := &network{t: t, prefix: prefix, port: daemon.FreePort(t), dir: t.TempDir()}
 	n.a = n.newProvider("provider-a.net.", ipA)
@@ -140,14 +140,14 @@ func (n *network) zsk(dir, zone, algorithm string) string {
 
 func (n *network) keygen(dir string, args ...string) string {
 	n.t.Helper()
-	out := run(n.t, dir, append([]string{path(n.t, "dnssec-keygen"), "-q"}, args...)...)
+	out := run(n.t, dir, append([]string{daemon.Path(n.t, "dnssec-keygen"), "-q"}, args...)...)
 	return filepath.Join(dir, strings.TrimSpace(out))
 }
 
 // ds returns the DS record of a key.
 func (n *network) ds(key string) string {
 	n.t.Helper()
-	return run(n.t, n.dir, path(n.t, "dnssec-dsfromkey"), "-2", key+".key")
+	return run(n.t, n.dir, daemon.Path(n.t, "dnssec-dsfromkey"), "-2", key+".key")
 }
 
 // zoneFile writes a zone that is not signed. Names in records are absolute.
@@ -163,7 +163,7 @@ func (n *network) signBIND(zone, host, records, key string, options ...string) s
 	n.t.Helper()
 	file := n.zoneFile(n.dir, zone, host, records+includeKey(n.t, key))
 	signed := file + ".signed"
-	argv := append([]string{path(n.t, "dnssec-signzone"), "-z", "-q", "-o", zone, "-f", signed}, options...)
+	argv := append([]string{daemon.Path(n.t, "dnssec-signzone"), "-z", "-q", "-o", zone, "-f", signed}, options...)
 	run(n.t, n.dir, append(argv, file, key)...)
 	return signed
 }
@@ -173,7 +173,7 @@ func (n *network) signLDNS(zone, host, records string, keys ...string) string {
 	n.t.Helper()
 	file := n.zoneFile(n.dir, zone, host, records)
 	signed := file + ".signed"
-	argv := []string{path(n.t, "ldns-signzone"), "-o", zone, "-f", signed, file}
+	argv := []string{daemon.Path(n.t, "ldns-signzone"), "-o", zone, "-f", signed, file}
 	run(n.t, n.dir, append(argv, keys...)...)
 	return signed
 }

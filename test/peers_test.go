@@ -54,7 +54,7 @@ func (n *network) fetchStatus(host string) string {
 }
 
 func TestKnotPeerThatSignsItself(t *testing.T) {
-	need(t, "knotd", "keymgr", "unbound")
+	daemon.Need(t, "knotd", "keymgr", "unbound")
 	n := newNetwork(t, true)
 	zsk := n.zsk(n.b.dir, n.b.domain, "ECDSAP256SHA256")
 	n.startKnot(ipB, map[string]string{
@@ -68,7 +68,7 @@ func TestKnotPeerThatSignsItself(t *testing.T) {
 }
 
 func TestNSDPeerWithZoneSignedByLDNS(t *testing.T) {
-	need(t, "unbound")
+	daemon.Need(t, "unbound")
 	n := newNetwork(t, true)
 	n.startNSD(ipB, map[string]string{
 		n.b.domain: n.signLDNS(n.b.domain, n.b.host, "ns1 A "+n.b.ip+"\n"+n.announcement(n.b), n.b.own),

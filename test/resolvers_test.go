@@ -19,14 +19,14 @@ func (n *network) startProviders(resolver string, env ...string) {
 // TestExchangeThroughBIND is for rule F1: without CD, named as a resolver
 // answers SERVFAIL to the DNSKEY questions.
 func TestExchangeThroughBIND(t *testing.T) {
-	need(t, "named")
+	daemon.Need(t, "named")
 	n := newNetwork(t, true)
 	n.startProviders(n.startBIND())
 	n.awaitJoint()
 }
 
 func TestExchangeThroughRecursor(t *testing.T) {
-	need(t, "pdns_recursor")
+	daemon.Need(t, "pdns_recursor")
 	n := newNetwork(t, false)
 	n.startProviders(n.addr(ipFetch))
 	n.startRecursor(ipFetch)
@@ -36,10 +36,10 @@ func TestExchangeThroughRecursor(t *testing.T) {
 // TestExchangeThroughTLS uses unbound over TLS (RFC 7858), with a certificate
 // that the system does not know but for SSL_CERT_FILE.
 func TestExchangeThroughTLS(t *testing.T) {
-	need(t, "unbound", "openssl")
+	daemon.Need(t, "unbound", "openssl")
 	n := newNetwork(t, false)
 	key, certificate := filepath.Join(n.dir, "tls.key"), filepath.Join(n.dir, "tls.pem")
-	run(t, n.dir, path(t, "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+	run(t, n.dir, daemon.Path(t, "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
 		"-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=resolver", "-addext", "subjectAltName=DNS:resolver.example.net")
 	port := daemon.FreePort(t)
 	address := n.ip(ipFetch) + "@resolver.example.net"

@@ -48,7 +48,7 @@ remote-control:
 		conf += fmt.Sprintf("zone:\n  name: %q\n  zonefile: %q\n", zone, zones[zone])
 	}
 	n.write(filepath.Join(dir, "nsd.conf"), conf)
-	d := daemon.Start(n.t, "nsd", dir, nil, path(n.t, "nsd"), "-d", "-c", "nsd.conf")
+	d := daemon.Start(n.t, "nsd", dir, nil, daemon.Path(n.t, "nsd"), "-d", "-c", "nsd.conf")
 	for zone := range zones {
 		d.AwaitAnswer(n.addr(last), zone, dns.TypeSOA)
 	}
@@ -90,7 +90,7 @@ func (n *network) startUnbound(last int, lines ...string) *daemon.Daemon {
 		}
 	}
 	n.write(filepath.Join(dir, "unbound.conf"), conf)
-	d := daemon.Start(n.t, "unbound", dir, nil, path(n.t, "unbound"), "-d", "-c", "unbound.conf")
+	d := daemon.Start(n.t, "unbound", dir, nil, daemon.Path(n.t, "unbound"), "-d", "-c", "unbound.conf")
 	d.AwaitAnswer(n.addr(last), ".", dns.TypeDNSKEY)
 	return d
 }
@@ -124,7 +124,7 @@ func (n *network) startBIND() (addr string) {
 controls { };
 zone "." { type hint; file "root.hints"; };
 %[3]s`, dir, n.port, n.bindAnchors()))
-	d := daemon.Start(n.t, "named", dir, nil, path(n.t, "named"), "-g", "-4", "-n", "1", "-c", filepath.Join(dir, "named.conf"))
+	d := daemon.Start(n.t, "named", dir, nil, daemon.Path(n.t, "named"), "-g", "-4", "-n", "1", "-c", filepath.Join(dir, "named.conf"))
 	addr = net.JoinHostPort("127.0.0.1", n.port)
 	d.AwaitAnswer(addr, ".", dns.TypeDNSKEY)
 	return addr
@@ -180,7 +180,7 @@ max-cache-ttl=15
 max-negative-ttl=1
 forward-zones=%s
 `, n.ip(last), n.port, dir, strings.Join(forwards, ",")))
-	d := daemon.Start(n.t, "recursor", dir, nil, path(n.t, "pdns_recursor"), "--config-dir="+dir)
+	d := daemon.Start(n.t, "recursor", dir, nil, daemon.Path(n.t, "pdns_recursor"), "--config-dir="+dir)
 	d.AwaitAnswer(n.addr(last), ".", dns.TypeDNSKEY)
 	return d
 }
@@ -219,10 +219,10 @@ zone:
 	n.write(filepath.Join(dir, "knot.conf"), conf)
 	for zone, bases := range keys {
 		for _, base := range bases {
-			run(n.t, dir, path(n.t, "keymgr"), "-c", "knot.conf", zone, "import-bind", base+".key")
+			run(n.t, dir, daemon.Path(n.t, "keymgr"), "-c", "knot.conf", zone, "import-bind", base+".key")
 		}
 	}
-	d := daemon.Start(n.t, "knotd", dir, nil, path(n.t, "knotd"), "-c", "knot.conf")
+	d := daemon.Start(n.t, "knotd", dir, nil, daemon.Path(n.t, "knotd"), "-c", "knot.conf")
 	for zone := range files {
 		d.AwaitAnswer(n.addr(last), zone, dns.TypeDNSKEY)
 	}
