@@ -5,13 +5,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"math/big"
+	"math/rand/v2"
 	"sync"
 
 	"github.com/miekg/dns"
@@ -27,9 +28,8 @@ type Key struct {
 // rsaBits is the size of RSA keys: the least that crypto/rsa allows.
 const rsaBits = 1024
 
-// NewKey returns a key of the zone. The same arguments give the same key, but
-// for RSA: there they give the same key within one process. It panics if the
-// key cannot be made.
+// NewKey returns a key of the zone. The same arguments give the same key. It
+// panics if the key cannot be made.
 func NewKey(zone string, algorithm uint8, flags uint16, seed string) *Key {
 	zone = dns.CanonicalName(zone)
 	k := &Key{DNSKEY: &dns.DNSKEY{
@@ -89,10 +89,45 @@ func generateRSA(seed string) (*rsa.PrivateKey, error) {
 	if k, ok := rsaKeys.Load(seed); ok {
 		return k.(*rsa.PrivateKey), nil
 	}
-	k, err := rsa.GenerateKey(rand.Reader, rsaBits)
+	k, err := deriveRSA(rand.NewChaCha8(sha256.Sum256([]byte(seed))))
 	if err != nil {
 		return nil, err
 	}
 	rsaKeys.Store(seed, k)
 	return k, nil
+}
+
+// deriveRSA makes a key of what it reads from random, which crypto/rsa does
+// not: its keys differ even if the octets are the same.
+func deriveRSA(random io.Reader) (*rsa.PrivateKey, error) {
+	const exponent = 65537
+	one, e := big.NewInt(1), big.NewInt(exponent)
+	for {
+		p, q := prime(random, rsaBits/2), prime(random, rsaBits/2)
+		n := new(big.Int).Mul(p, q)
+		phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
+		d := new(big.Int).ModInverse(e, phi)
+		if d == nil || n.BitLen() != rsaBits {
+			continue
+		}
+		k := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: n, E: exponent}, D: d, Primes: []*big.Int{p, q}}
+		k.Precompute()
+		return k, k.Validate()
+	}
+}
+
+// prime returns the first prime after a number that it reads, whose two highest
+// bits are set so that the product of two has all the bits it should.
+func prime(random io.Reader, bits int) *big.Int {
+	octets := make([]byte, bits/8)
+	if _, err := io.ReadFull(random, octets); err != nil {
+		panic(err) // a generator has no end
+	}
+	octets[0] |= 0xc0
+	octets[len(octets)-1] |= 1
+	p, two := new(big.Int).SetBytes(octets), big.NewInt(2)
+	for !p.ProbablyPrime(0) {
+		p.Add(p, two)
+	}
+	return p
 }

@@ -11,8 +11,8 @@
 //	m, err := l.Exchange(ctx, "ns1.example.net.", dns.TypeA, true)
 //
 // A delegation, with DS unless the child is Unsigned or NoDS, appears in the
-// closest enclosing zone by itself. Keys are the same in every run, but for
-// RSA. Nothing here is fit for production.
+// closest enclosing zone by itself. Keys are the same in every run. Nothing here
+// is fit for production. [Zone.Signed] is a zone for a real server.
 //
 // # Limitations
 //

@@ -101,9 +101,10 @@ func TestEveryAnswerIsSigned(t *testing.T) {
 }
 
 func TestKeysAreTheSameInEveryRun(t *testing.T) {
-	const want = 43541
-	if got := NewKey("example.net.", dns.ED25519, 257, "seed").KeyTag(); got != want {
-		t.Errorf("Expected key tag %d, got %d", want, got)
+	for algorithm, want := range map[uint8]uint16{dns.ED25519: 43541, dns.RSASHA256: 29912} {
+		if got := NewKey("example.net.", algorithm, 257, "seed").KeyTag(); got != want {
+			t.Errorf("Algorithm %d: expected key tag %d, got %d", algorithm, want, got)
+		}
 	}
 }
 
@@ -126,5 +127,38 @@ func TestTamperedAnswersDoNotChangeTheZone(t *testing.T) {
 	l.Tamper("", 0, Timeout)
 	if _, err := l.Exchange(t.Context(), "ns1.example.net.", dns.TypeA, true); err != ErrTimeout {
 		t.Errorf("Expected %v, got %v", ErrTimeout, err)
+	}
+}
+
+func TestSignedZoneHoldsAllThatAnswersAreMadeOf(t *testing.T) {
+	for name, denial := range map[string]Denial{"NSEC": NSEC, "NSEC3": NSEC3} {
+		t.Run(name, func(t *testing.T) {
+			l := hierarchy(t, denial, dns.ECDSAP256SHA256)
+			have := make(map[string]bool)
+			for _, set := range l.Zone("example.net.").Signed() {
+				verify(t, l, append(set.RRs, set.Sigs...))
+				delegation := set.Name() == "lost.example.net." || set.Name() == "unsigned.example.net."
+				glue := set.Name() == "ns1.lost.example.net."
+				if signed := len(set.Sigs) > 0; signed == (glue || delegation && set.Type() == dns.TypeNS) {
+					t.Errorf("%s %s: signed: %t", set.Name(), dns.Type(set.Type()), signed)
+				}
+				for _, rr := range set.RRs {
+					have[rr.String()] = true
+				}
+			}
+			for _, q := range []dns.Question{
+				{Name: "ns1.example.net.", Qtype: dns.TypeA},
+				{Name: "ns1.example.net.", Qtype: dns.TypeTXT},
+				{Name: "none.example.net.", Qtype: dns.TypeA},
+				{Name: "unsigned.example.net.", Qtype: dns.TypeDS},
+			} {
+				m := l.Zone("example.net.").Answer(q.Name, q.Qtype)
+				for _, rr := range append(m.Answer, m.Ns...) {
+					if rr.Header().Rrtype != dns.TypeRRSIG && !have[rr.String()] {
+						t.Errorf("Expected the zone to have %v", rr)
+					}
+				}
+			}
+		})
 	}
 }
