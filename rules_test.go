@@ -21,10 +21,11 @@ const module = "github.com/coredns-mske/mske"
 var mayImport = map[string][]string{
 	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "refresh", "serve", "store", "validate"},
 	"cmd/coredns":  {""},
-	"cmd/mske":     {"announce", "cns", "domain", "fetch", "keys", "merge", "validate"},
+	"cmd/mske":     {"announce", "cns", "domain", "fetch", "keys", "merge", "observe", "validate"},
 	"refresh":      {"announce", "chain", "cns", "fetch", "keys", "merge", "serve", "store"},
 	"serve":        {"announce", "keys", "merge"},
 	"fetch":        {"announce", "domain", "merge", "validate"},
+	"observe":      {"cns", "domain", "merge", "validate"},
 	"chain":        {"cns", "domain", "merge"},
 	"store":        {"merge"},
 	"announce":     {"keys", "merge"},
