@@ -1,0 +1,44 @@
+package validate
+
+import (
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Verify returns nil if key k of the zone made the signature over the RRset,
+// which is complete and without duplicates, and that is valid at now (RFC 4035
+// section 5.3). Whether k is to be trusted is not asked, and what is made from
+// a wildcard does not pass. It asks nobody and remembers nothing: the cost is
+// the caller's to bound. The error is an [*Error].
+func Verify(zone string, rrs []dns.RR, sig *dns.RRSIG, k *dns.DNSKEY, now time.Time) error {
+	if len(rrs) == 0 || len(rrs) > maxRecords {
+		return fail(zone, sig.TypeCovered, CheckLimit, "", "an RRset of %d records, not 1 to %d", len(rrs), maxRecords)
+	}
+	zone = dns.CanonicalName(zone)
+	set := &rrset{name: dns.CanonicalName(rrs[0].Header().Name), rrtype: rrs[0].Header().Rrtype}
+	refuse := func(check Check, section, detail string) error {
+		return fail(set.name, set.rrtype, check, section, "RRSIG by %s key %d: "+detail, sig.SignerName, sig.KeyTag).by(sig.SignerName, sig.KeyTag)
+	}
+	switch {
+	case dns.CanonicalName(sig.SignerName) != zone || !dns.IsSubDomain(zone, set.name):
+		return refuse(CheckSigned, sigRules, "the signer is not the zone")
+	case int(sig.Labels) != dns.CountLabel(set.name):
+		return refuse(CheckSigned, sigRules, "made for another name, or from a wildcard")
+	case dns.CanonicalName(k.Hdr.Name) != zone:
+		return refuse(CheckKey, sigRules, "the key is another zone's")
+	}
+	if err := (&walk{now: now}).checkPeriod(sig, set); err != nil {
+		return err
+	}
+	if fault := keyFault(k); fault != "" {
+		return refuse(CheckKey, "", "the key "+fault)
+	}
+	if !SupportedAlgorithm(k.Algorithm) || !supportedSize(k) {
+		return refuse(CheckAlgorithm, "", "the key is of an algorithm or size that is not supported")
+	}
+	if sig.Verify(k, rrs) != nil {
+		return refuse(CheckSignature, "RFC 4035 section 5.3.3", "does not verify")
+	}
+	return nil
+}
