@@ -109,17 +109,33 @@ func wholeFile(tb testing.TB) ([]byte, map[string]Zone) {
 	return whole, zones
 }
 
-// pageKinds returns one page of each kind in file, by bbolt's flags; overflow
-// is the flag of one that goes on in the next.
+// pageKinds returns one page in use of each kind in file, by bbolt's flags;
+// overflow is the flag of one that goes on in the next.
 func pageKinds(file []byte) map[uint16]int {
-	kinds := make(map[uint16]int)
-	for i := 0; i < len(file)/os.Getpagesize(); i++ {
-		page := file[i*os.Getpagesize():]
+	size := os.Getpagesize()
+	number := binary.NativeEndian.Uint64
+	newest := file[headerAt:]
+	if number(file[size+headerAt+headerTx:]) > number(newest[headerTx:]) {
+		newest = file[size+headerAt:]
+	}
+	list := int(number(newest[headerFree:]))
+	free := map[uint64]bool{}
+	for i := range binary.NativeEndian.Uint16(file[list*size+10:]) {
+		free[number(file[list*size+pageHeader+8*int(i):])] = true
+	}
+	kinds := map[uint16]int{pageFree: list}
+	for i := range int(number(newest[headerPages:])) {
+		page := file[i*size:]
+		if free[uint64(i)] || number(page) != uint64(i) {
+			continue
+		}
 		flags := binary.NativeEndian.Uint16(page[8:])
 		if flags == pageLeaf && binary.NativeEndian.Uint32(page[12:]) > 0 {
 			flags = overflow
 		}
-		kinds[flags] = i
+		if flags != pageFree {
+			kinds[flags] = i
+		}
 	}
 	return kinds
 }
@@ -148,6 +164,27 @@ func TestFuzzedFileHasPagesOfEveryKind(t *testing.T) {
 	expectZones(t, acquire(t, path), zones)
 }
 
+// One octet of a branch page: bbolt takes the file, finds all in it, and with the
+// next write leaves a page both free and in use.
+func TestDamageThatTheNextWriteWouldSpreadIsRefused(t *testing.T) {
+	whole, _ := wholeFile(t)
+	page := pageKinds(whole)[pageBranch]
+	for _, edit := range [][]byte{
+		{editOctet, byte(page), 0, 12, 0x01}, // how many pages it takes
+		{editOctet, byte(page), 0, 64, 0x03}, // 'z' of the first key becomes 'y'
+		{editOctet, byte(page), 0, 16, 0x01}, // where it starts
+		{editOctet, byte(page), 0, 20, 0x01}, // how long it is
+	} {
+		path := filepath.Join(t.TempDir(), "bad.db")
+		if err := os.WriteFile(path, damage(whole, edit), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := Check(path); err == nil {
+			t.Errorf("Damage %x: expected an error", edit)
+		}
+	}
+}
+
 // FuzzDamagedFile damages a state file. It is refused with its name and left as
 // it is, or holds all that was written and can be written to. With forged, the
 // headers' checksums are right all the same: what is read may then be another
@@ -163,7 +200,8 @@ func FuzzDamagedFile(f *testing.F) {
 		f.Add([]byte{editPage, byte(page), 0, 0, 0}, false)
 		f.Add([]byte{editCut, byte(page), 1, 0, 0}, false)
 	}
-	f.Add([]byte{editPage, 0, 0, 0, 1}, false) // one header twice
+	f.Add([]byte{editOctet, byte(pageKinds(whole)[pageBranch]), 0, 64, 0x03}, false) // a key in a branch
+	f.Add([]byte{editPage, 0, 0, 0, 1}, false)                                       // one header twice
 	f.Add([]byte{editPage, 1, 0, 0, 0}, false)
 	f.Fuzz(func(t *testing.T, edits []byte, forged bool) {
 		defer time.AfterFunc(time.Minute, func() { panic("the state file is read for ever") }).Stop()

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 )
@@ -46,12 +47,13 @@ func checkPages(file io.ReaderAt, header []byte) error {
 			return err
 		}
 	}
-	return p.tree(number(header[headerRoot:]), 0)
+	_, err := p.tree(number(header[headerRoot:]), 0)
+	return err
 }
 
 // read returns a page with those that continue it.
 func (p *pages) read(id uint64) ([]byte, error) {
-	if id < 2 || id >= p.high || p.seen[id] {
+	if id < 2 || id >= p.high {
 		return nil, errDamaged("a page number leads astray")
 	}
 	head := make([]byte, pageHeader)
@@ -63,7 +65,9 @@ func (p *pages) read(id uint64) ([]byte, error) {
 		return nil, errDamaged("a page is not what it says")
 	}
 	for i := range more + 1 {
-		p.seen[id+i] = true
+		if err := p.once(id + i); err != nil {
+			return nil, err
+		}
 	}
 	page := make([]byte, (1+more)*p.size)
 	if _, err := p.file.ReadAt(page, int64(id*p.size)); err != nil {
@@ -72,69 +76,98 @@ func (p *pages) read(id uint64) ([]byte, error) {
 	return page, nil
 }
 
-// tree checks a page of a bucket and all below it.
-func (p *pages) tree(id uint64, depth int) error {
+// once notes that a page is in use, or free: it is never both, nor twice. bbolt
+// looks only at the first of pages that belong together.
+func (p *pages) once(id uint64) error {
+	if p.seen[id] {
+		return errDamaged("a page has two uses")
+	}
+	p.seen[id] = true
+	return nil
+}
+
+// tree checks a page of a bucket and all below it, and returns its first key.
+func (p *pages) tree(id uint64, depth int) ([]byte, error) {
 	if depth > maxDepth {
-		return errDamaged("its pages are nested too deep")
+		return nil, errDamaged("its pages are nested too deep")
 	}
 	page, err := p.read(id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return p.elements(page, depth)
 }
 
-// elements checks the elements of a page, or of one inside a leaf.
-func (p *pages) elements(page []byte, depth int) error {
+// elements checks the elements of a page, or of one inside a leaf, and returns
+// the first key.
+func (p *pages) elements(page []byte, depth int) (first []byte, err error) {
 	flags, count := binary.NativeEndian.Uint16(page[8:]), int(binary.NativeEndian.Uint16(page[10:]))
 	if pageHeader+count*pageElement > len(page) || flags != pageBranch && flags != pageLeaf {
-		return errDamaged("a page has no sense")
+		return nil, errDamaged("a page has no sense")
 	}
 	for i := range count {
 		at := pageHeader + i*pageElement
-		var err error
+		var key []byte
 		if flags == pageBranch {
-			err = p.branch(page, at, depth)
+			key, err = p.branch(page, at, depth)
 		} else {
-			err = p.leaf(page, at, depth)
+			key, err = p.leaf(page, at, depth)
 		}
 		if err != nil {
-			return err
+			return nil, err
+		}
+		if i == 0 {
+			first = key
 		}
 	}
-	return nil
+	return first, nil
 }
 
-func (p *pages) branch(page []byte, at, depth int) error {
+// branch checks an element that leads to another page and returns its key. That
+// is the first of the other page: bbolt finds what to replace by it, and where
+// they differ it would keep both the old page and the new one.
+func (p *pages) branch(page []byte, at, depth int) ([]byte, error) {
 	offset, size := binary.NativeEndian.Uint32(page[at:]), binary.NativeEndian.Uint32(page[at+4:])
-	if uint64(at)+uint64(offset)+uint64(size) > uint64(len(page)) {
-		return errDamaged("a key lies outside of its page")
+	start := uint64(at) + uint64(offset)
+	if start+uint64(size) > uint64(len(page)) {
+		return nil, errDamaged("a key lies outside of its page")
 	}
-	return p.tree(binary.NativeEndian.Uint64(page[at+8:]), depth+1)
+	key := page[start : start+uint64(size)]
+	first, err := p.tree(binary.NativeEndian.Uint64(page[at+8:]), depth+1)
+	if err == nil && !bytes.Equal(key, first) {
+		err = errDamaged("a key is not the first of the page that it leads to")
+	}
+	return key, err
 }
 
-func (p *pages) leaf(page []byte, at, depth int) error {
+// leaf checks an element that holds a record or a bucket and returns its key.
+func (p *pages) leaf(page []byte, at, depth int) ([]byte, error) {
 	word := func(i int) uint64 { return uint64(binary.NativeEndian.Uint32(page[at+4*i:])) }
-	value := uint64(at) + word(1) + word(2)
+	start := uint64(at) + word(1)
+	value := start + word(2)
 	end := value + word(3)
 	if end > uint64(len(page)) {
-		return errDamaged("a record lies outside of its page")
+		return nil, errDamaged("a record lies outside of its page")
 	}
+	key := page[start:value]
 	if word(0)&leafBucket == 0 {
-		return nil
+		return key, nil
 	}
 	const bucketHeader = 16 // page number and sequence
 	if end-value < bucketHeader {
-		return errDamaged("a bucket is cut short")
+		return nil, errDamaged("a bucket is cut short")
 	}
+	var err error
 	if root := binary.NativeEndian.Uint64(page[value:]); root != 0 {
-		return p.tree(root, depth+1)
+		_, err = p.tree(root, depth+1)
+		return key, err
 	}
 	inline := page[value+bucketHeader : end]
 	if len(inline) < pageHeader || depth > maxDepth {
-		return errDamaged("a bucket is cut short")
+		return nil, errDamaged("a bucket is cut short")
 	}
-	return p.elements(inline, depth+1)
+	_, err = p.elements(inline, depth+1)
+	return key, err
 }
 
 // freeList checks that the list of free pages fits its page and the file.
@@ -151,8 +184,12 @@ func (p *pages) freeList(id uint64) error {
 		return errDamaged("the list of free pages has no sense")
 	}
 	for i := range count {
-		if free := binary.NativeEndian.Uint64(ids[8*i:]); free < 2 || free >= p.high {
+		free := binary.NativeEndian.Uint64(ids[8*i:])
+		if free < 2 || free >= p.high {
 			return errDamaged("the list of free pages leads astray")
+		}
+		if err := p.once(free); err != nil {
+			return err
 		}
 	}
 	return nil
