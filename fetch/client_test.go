@@ -68,7 +68,7 @@ func client(t *testing.T, try time.Duration, addrs ...string) *Client {
 }
 
 func TestAsk(t *testing.T) {
-	const short, long = 50 * time.Millisecond, 10 * time.Second
+	const short, mid, long = 50 * time.Millisecond, 400 * time.Millisecond, 10 * time.Second
 	tests := []struct {
 		name    string
 		try     time.Duration
@@ -130,33 +130,39 @@ func TestAsk(t *testing.T) {
 			m.Id++
 			w.WriteMsg(m)
 		}, true, "", "does not answer the question"},
-		{"wrong name", long, func(w dns.ResponseWriter, r *dns.Msg) {
+		{"wrong name", mid, func(w dns.ResponseWriter, r *dns.Msg) {
 			m := txt(r, "forged")
 			m.Question[0].Name = "example.net."
 			w.WriteMsg(m)
 		}, false, "", "does not answer the question"},
-		{"wrong type", long, func(w dns.ResponseWriter, r *dns.Msg) {
+		{"wrong type", mid, func(w dns.ResponseWriter, r *dns.Msg) {
 			m := txt(r, "forged")
 			m.Question[0].Qtype = dns.TypeA
 			w.WriteMsg(m)
 		}, false, "", "does not answer the question"},
-		{"no question", long, func(w dns.ResponseWriter, r *dns.Msg) {
+		{"no question", mid, func(w dns.ResponseWriter, r *dns.Msg) {
 			m := txt(r, "forged")
 			m.Question = nil
 			w.WriteMsg(m)
 		}, false, "", "does not answer the question"},
-		{"the question itself", long, func(w dns.ResponseWriter, r *dns.Msg) { w.WriteMsg(r) }, false, "", "does not answer the question"},
-		{"other case", long, func(w dns.ResponseWriter, r *dns.Msg) {
-			r.Question[0].Name = "EXAMPLE.org."
-			w.WriteMsg(txt(r, "udp"))
-		}, false, "udp", ""},
+		{"the question itself", mid, func(w dns.ResponseWriter, r *dns.Msg) { w.WriteMsg(r) }, false, "", "does not answer the question"},
+		{"other case", mid, func(w dns.ResponseWriter, r *dns.Msg) {
+			r.Question[0].Name = strings.ToUpper(r.Question[0].Name)
+			w.WriteMsg(txt(r, w.LocalAddr().Network()))
+		}, false, "tcp", ""},
+		{"the right case after another", mid, func(w dns.ResponseWriter, r *dns.Msg) {
+			other := txt(r, "forged")
+			other.Question[0].Name = swapCase(r.Question[0].Name)
+			w.WriteMsg(other)
+			w.WriteMsg(txt(r, "right"))
+		}, false, "right", ""},
 		{"SERVFAIL", long, func(w dns.ResponseWriter, r *dns.Msg) {
 			m := new(dns.Msg).SetRcode(r, dns.RcodeServerFailure)
 			m.SetEdns0(ednsSize, true)
 			m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNoReachableAuthority, ExtraText: "spite"}}
 			w.WriteMsg(m)
 		}, false, "", "answers SERVFAIL (No Reachable Authority)"},
-		{"bare REFUSED", long, func(w dns.ResponseWriter, r *dns.Msg) {
+		{"bare REFUSED", mid, func(w dns.ResponseWriter, r *dns.Msg) {
 			m := new(dns.Msg).SetRcode(r, dns.RcodeRefused)
 			m.Question = nil
 			w.WriteMsg(m)
@@ -182,6 +188,9 @@ func TestAsk(t *testing.T) {
 		})
 	}
 }
+
+// swapCase returns name with one letter in the other case.
+func swapCase(name string) string { return string(name[0]^0x20) + name[1:] }
 
 func TestAskSetsTheFlags(t *testing.T) {
 	var asked atomic.Pointer[dns.Msg]

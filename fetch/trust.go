@@ -181,9 +181,13 @@ func (f *Fetcher) Exchange(ctx context.Context, name string, qtype uint16, cd bo
 }
 
 // silent reports whether err means that a resolver gave no answer at all, as
-// opposed to one that says it cannot help or one that may not be asked.
+// opposed to one that says it cannot help, one that sends nonsense also over TCP
+// and one that may not be asked.
 func silent(err error) bool {
 	var answered *AnswerError
 	var unfit *UnfitError
-	return err != nil && !errors.As(err, &answered) && !errors.As(err, &unfit)
+	if err == nil || errors.As(err, &answered) || errors.As(err, &unfit) {
+		return false
+	}
+	return !errors.Is(err, errGarbage) && !errors.Is(err, errLarge) && !errors.Is(err, errTruncated)
 }
