@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/validate"
 )
 
 // Sight is what a zone looks like from outside at one time. The zero value has
@@ -18,6 +19,21 @@ type Sight struct {
 
 	Parent  Parent
 	Servers []Server // by host
+
+	// NS and CNS are what the zone says of its nameservers as resolvers see it.
+	// Only [Observer.Explore] asks.
+	NS, CNS Resolved
+
+	// Skipped are hosts past the limit of [MaxHosts], which were not looked at.
+	Skipped []string
+}
+
+// Resolved is an RRset of host names as it comes through the resolvers.
+type Resolved struct {
+	Status validate.Status // Indeterminate: it was not asked, or not answered
+	Hosts  []string        // in order, none if there is no such RRset
+	TTL    time.Duration   // Original TTL, zero without hosts
+	Err    error           // why it is Indeterminate or Bogus
 }
 
 // DSStatus is what is known of the parent's DS RRset.
@@ -32,8 +48,8 @@ const (
 	DSPresent
 	// DSDenied: the parent, which is secure, proves that there are none.
 	DSDenied
-	// DSInsecure: no chain of trust leads to the parent, as is proved further
-	// up. Parent.DS is what it says, which nobody relies on.
+	// DSInsecure: no chain of trust leads to the zone, as is proved further up
+	// or by an NSEC3 with opt-out (RFC 5155 section 6).
 	DSInsecure
 )
 
@@ -135,11 +151,11 @@ type Apex struct {
 type Set[T any] struct {
 	Records []T // in canonical order, none if the server has none
 
-	// TTL is the Original TTL, or the TTL of what is not signed; zero without
-	// records.
+	// TTL is the Original TTL, or the TTL of what is not signed, at most
+	// [MaxTTL]; zero without records.
 	TTL time.Duration
 
-	// Signers are those of all keys in the Sight, of any server, whose
+	// Signers are those of the keys seen, in any server's DNSKEY RRset, whose
 	// signature over the RRset verifies.
 	Signers []merge.Key
 
