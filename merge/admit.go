@@ -44,20 +44,18 @@ func Admit(a Announcement, local Local, others []Peer, lax bool) error {
 		return &AlgorithmError{Theirs: x, Ours: y}
 	}
 
-	holders := make(map[Ref]Key)
-	joint := ours
+	joint := [][]Key{theirs, ours}
 	for _, p := range others {
-		joint = append(joint, p.dnskeys()...)
-		joint = append(joint, p.Announcement.CDNSKEY...)
+		joint = append(joint, p.dnskeys(), p.Announcement.CDNSKEY)
 	}
-	for _, k := range joint {
-		holders[k.Ref()] = k
+	holders := make(map[Ref]int)
+	for _, k := range sortKeys(joint...) {
+		holders[k.Ref()]++
 	}
 	for _, k := range theirs {
-		if other, ok := holders[k.Ref()]; ok && other != k {
+		if holders[k.Ref()] > 1 {
 			return &CollisionError{Ref: k.Ref()}
 		}
-		holders[k.Ref()] = k
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func key(flags uint16, algorithm uint8, seed byte) Key {
 func ksk(seed byte) Key { return key(257, dns.ECDSAP256SHA256, seed) }
 func zsk(seed byte) Key { return key(256, dns.ECDSAP256SHA256, seed) }
 
-func digest(t *testing.T, k Key, digestType uint8) DS {
+func digest(t testing.TB, k Key, digestType uint8) DS {
 	t.Helper()
 	d, ok := k.DS(zone, digestType)
 	if !ok {
@@ -253,9 +253,22 @@ func TestAdmit(t *testing.T) {
 	}
 }
 
+// Two other peers hold keys of one tag already, having been in NS before.
+func TestAdmitIsTheSameWhicheverPeerComesFirst(t *testing.T) {
+	local := Local{DNSKEY: []Key{ksk(1), zsk(2)}, SecureEntry: []Key{ksk(1)}}
+	one := Peer{Announcement: announcement(nil, []Key{zsk(4)})}
+	two := Peer{Announcement: announcement(nil, []Key{{256, 3, 13, twin(t, zsk(4))}})}
+	for _, others := range [][]Peer{{one, two}, {two, one}} {
+		var ce *CollisionError
+		if err := Admit(announcement([]Key{ksk(3)}, []Key{zsk(4)}), local, others, false); !errors.As(err, &ce) {
+			t.Errorf("Expected a collision, got %v", err)
+		}
+	}
+}
+
 // twin returns another public key that gives the same key tag: swapping two
 // 16-bit words of it leaves the checksum as it is.
-func twin(t *testing.T, k Key) string {
+func twin(t testing.TB, k Key) string {
 	t.Helper()
 	octets, err := base64.StdEncoding.DecodeString(k.PublicKey)
 	if err != nil {
