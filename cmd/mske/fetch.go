@@ -13,10 +13,8 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/announce"
-	"github.com/coredns-mske/mske/cns"
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/merge"
-	"github.com/coredns-mske/mske/validate"
 )
 
 const fetchUsage = `Usage: mske fetch [flags] ZONE HOST
@@ -27,20 +25,10 @@ Exit status: 0 secure, 1 absent, 2 usage, 3 insecure, 4 bogus, 5 unreachable, 6 
 Flags:
 `
 
-const (
-	exitUsage         = 2
-	defaultResolvConf = "/etc/resolv.conf"
-)
-
 // fetchArgs is what the command line of `mske fetch` says.
 type fetchArgs struct {
+	networkArgs
 	zone, host string
-	resolvers  []string
-	anchors    []string
-	port       uint
-	cnsType    uint
-	timeout    time.Duration
-	json       bool
 }
 
 // runFetch collects one announcement and returns the exit status.
@@ -52,7 +40,7 @@ func runFetch(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fetchUsageError(stderr, err)
 	}
-	fetcher, err := newFetcher(a, stderr)
+	fetcher, err := a.newFetcher("fetch", stderr)
 	if err != nil {
 		return fetchUsageError(stderr, err)
 	}
@@ -78,21 +66,9 @@ func fetchUsageError(stderr io.Writer, err error) int {
 func parseFetch(args []string, stderr io.Writer) (fetchArgs, error) {
 	var a fetchArgs
 	fs := flag.NewFlagSet("fetch", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	fs.Func("resolver", "recursive resolver: `ADDR` (IP, IP:PORT, tls://IP@NAME) or a resolv.conf file, may be repeated (default "+defaultResolvConf+")",
-		func(s string) error { a.resolvers = append(a.resolvers, s); return nil })
-	fs.Func("trust-anchor", "`FILE` with DS or DNSKEY records, may be repeated (default IANA's root anchors)",
-		func(s string) error { a.anchors = append(a.anchors, s); return nil })
-	fs.UintVar(&a.port, "port", 53, "port `N` where nameservers are asked directly")
-	fs.UintVar(&a.cnsType, "cns-type", uint(cns.DefaultType), "type number `N` of CNS; not used here")
-	fs.DurationVar(&a.timeout, "timeout", fetch.DefaultTimeout, "how long `D`, as 10s, the collection may take")
-	fs.BoolVar(&a.json, "json", false, "print one JSON object instead of zone-file form")
-
-	words, err := parseAnywhere(fs, args)
+	a.define(fs, fetch.DefaultTimeout)
+	words, err := parseWords(fs, args, fetchUsage, stderr)
 	if err == flag.ErrHelp {
-		fmt.Fprint(stderr, fetchUsage)
-		fs.SetOutput(stderr)
-		fs.PrintDefaults()
 		return a, err
 	}
 	if err != nil {
@@ -103,25 +79,6 @@ func parseFetch(args []string, stderr io.Writer) (fetchArgs, error) {
 	}
 	a.zone, a.host = words[0], words[1]
 	return a, a.check()
-}
-
-// parseAnywhere parses flags before, between and after the other arguments,
-// which it returns. What follows "--" is no flag.
-func parseAnywhere(fs *flag.FlagSet, args []string) (words []string, err error) {
-	for len(args) > 0 {
-		if err := fs.Parse(args); err != nil {
-			return nil, err
-		}
-		rest := fs.Args()
-		if parsed := len(args) - len(rest); parsed > 0 && args[parsed-1] == "--" {
-			return append(words, rest...), nil
-		}
-		if len(rest) == 0 {
-			break
-		}
-		words, args = append(words, rest[0]), rest[1:]
-	}
-	return words, nil
 }
 
 // check says what is wrong with the arguments' values.
@@ -135,40 +92,7 @@ func (a fetchArgs) check() error {
 	if _, err := netip.ParseAddr(strings.Trim(a.host, "[]")); err == nil {
 		return fmt.Errorf("HOST %q is an address: give the nameserver's name, as in the zone's NS records", a.host)
 	}
-	switch {
-	case a.port < 1 || a.port > 65535:
-		return fmt.Errorf("--port %d: not a number from 1 to 65535", a.port)
-	case a.cnsType < 1 || a.cnsType > 65535:
-		return fmt.Errorf("--cns-type %d: not a number from 1 to 65535", a.cnsType)
-	case a.timeout <= 0:
-		return fmt.Errorf("--timeout %s: has to be more than nothing, as in 10s", a.timeout)
-	}
-	return nil
-}
-
-// newFetcher returns the fetcher that the command line asks for. It says on
-// stderr which resolvers turn out to be unusable.
-func newFetcher(a fetchArgs, stderr io.Writer) (*fetch.Fetcher, error) {
-	if len(a.resolvers) == 0 {
-		a.resolvers = []string{defaultResolvConf}
-	}
-	client, err := fetch.NewClient(a.resolvers, fetch.ClientOptions{Try: fetch.TryFor(a.timeout)})
-	if err != nil {
-		return nil, err
-	}
-	anchors := validate.RootAnchors()
-	if len(a.anchors) > 0 {
-		if anchors, err = validate.ReadAnchors(a.anchors...); err != nil {
-			return nil, fmt.Errorf("trust anchor: %w", err)
-		}
-	}
-	return fetch.New(client, anchors, fetch.Options{
-		Port:    uint16(a.port), // #nosec G115 -- checked
-		Timeout: a.timeout,
-		Unfit: func(r fetch.Resolver, why error) {
-			fmt.Fprintf(stderr, "mske fetch: resolver %s is not used: %v\n", r, why)
-		},
-	}), nil
+	return a.networkArgs.check()
 }
 
 // printZone prints the announcement as records at the signaling name, and the

@@ -96,19 +96,6 @@ func parseZone(arg string) (string, error) {
 	return zone, nil
 }
 
-// parseWords parses flags anywhere among the other arguments, which it
-// returns. Asked for help it prints text and the flags.
-func parseWords(fs *flag.FlagSet, args []string, text string, stderr io.Writer) ([]string, error) {
-	fs.SetOutput(io.Discard)
-	words, err := parseAnywhere(fs, args)
-	if err == flag.ErrHelp {
-		fmt.Fprint(stderr, text)
-		fs.SetOutput(stderr)
-		fs.PrintDefaults()
-	}
-	return words, err
-}
-
 // keygen makes the keys and returns the names of their files. Where it fails,
 // it leaves none behind.
 func keygen(a keygenArgs, now time.Time, stderr io.Writer) (bases []string, err error) {
