@@ -184,8 +184,9 @@ func (e Entry) Ref() merge.Ref {
 	return merge.Ref{Tag: e.DS.KeyTag, Algorithm: e.DS.Algorithm}
 }
 
-// digest returns the DS record that the entry is to have.
-func (e Entry) digest(zone string) merge.DS {
+// Digest returns the DS record that the entry is to have in the parent of zone:
+// of SHA-256 where the key is known.
+func (e Entry) Digest(zone string) merge.DS {
 	if e.Key == (merge.Key{}) {
 		return e.DS
 	}
@@ -312,14 +313,22 @@ func compareHosts(place Place, want, have []string) []Fault {
 }
 
 // Obstacles returns why the zone is not converged: why not every resolver could
-// validate, whichever nameservers it asked, once the joint CDS is the DS. None
-// means that it is, where there is more than silence.
-func (s Sight) Obstacles() []Fault {
+// validate, whichever nameservers it asked, with ds, the joint CDS, as the
+// parent's DS. None means that it is converged, if any place was looked at.
+func (s Sight) Obstacles(ds []merge.DS) []Fault {
+	return slices.Concat(s.Silence(), s.Crossings(), s.Unanchored(ds), s.Disagreements())
+}
+
+// JointDS returns the DS RRset that the parent is to have, by what all places
+// together name in CDS and CDNSKEY: see [Sight.Entries].
+func (s Sight) JointDS() []merge.DS {
 	var ds []merge.DS
 	for _, e := range s.Entries() {
-		ds = append(ds, e.digest(s.Zone))
+		if e != (Entry{}) {
+			ds = append(ds, e.Digest(s.Zone))
+		}
 	}
-	return slices.Concat(s.Silence(), s.Crossings(), s.Unanchored(ds), s.Disagreements())
+	return ds
 }
 
 // ChildNS returns the nameservers in the zone's own NS RRset, at all places
