@@ -73,8 +73,9 @@ type held struct {
 
 // hostModel is what was collected of one host.
 type hostModel struct {
-	last Announcement
-	keys map[Key]*held
+	last   Announcement
+	newest Inceptions
+	keys   map[Key]*held
 }
 
 const fuzzMaxZoneTTL = 24 * time.Hour
@@ -90,6 +91,13 @@ func (m *hostModel) collect(a Announcement, now time.Time) {
 		}
 	}
 	m.last = a
+	for at, to := range map[*time.Time]*time.Time{
+		&a.Inception.DNSKEY: &m.newest.DNSKEY, &a.Inception.CDNSKEY: &m.newest.CDNSKEY, &a.Inception.CDS: &m.newest.CDS,
+	} {
+		if at.After(*to) {
+			*to = *at
+		}
+	}
 }
 
 // check holds what is published for the host against rule M2.
@@ -114,8 +122,13 @@ func (m *hostModel) check(t *testing.T, p Peer, now time.Time, longest time.Dura
 			t.Fatalf("Expected only keys that were announced, got %d", k.Tag())
 		}
 	}
-	if i, j := p.Announcement.Inception, m.last.Inception; i.DNSKEY.Before(j.DNSKEY) || i.CDNSKEY.Before(j.CDNSKEY) || i.CDS.Before(j.CDS) {
-		t.Fatalf("Expected the newest inceptions, got %+v after %+v", i, j)
+	for i, r := range p.Retiring {
+		if slices.Contains(p.Announcement.DNSKEY, r.Key) || slices.ContainsFunc(p.Retiring[:i], func(o Retiring) bool { return o.Key == r.Key }) {
+			t.Fatalf("Expected each key to be announced or retiring, once, got %+v", p.Retiring)
+		}
+	}
+	if p.Announcement.Inception != m.newest {
+		t.Fatalf("Expected the newest inceptions %+v, got %+v", m.newest, p.Announcement.Inception)
 	}
 }
 
@@ -129,8 +142,11 @@ func FuzzMerge(f *testing.F) {
 	other := []byte{1, 0, 0b100100, 0, 0b100000, 5, 0, 0b100000, 9, 9, 9, 10}
 	roll := []byte{0, 0, 0b1100, 0, 0b10, 5, 0, 0b10, 2, 2, 2, 250}
 	back := []byte{0, 0, 0b11000, 0, 0b1, 5, 0, 0b1, 0, 0, 0, 0x80}
+	short := []byte{0, 0, 0b1000, 0, 0b1, 0, 0, 0b1, 2, 2, 2, 73}
+	named := []byte{1, 0, 0b1000, 0, 0b10, 0, 0, 0b1110011, 2, 2, 2, 1}
+	also := []byte{2, 0, 0b1000, 0, 0b10, 0, 0, 0b1100111, 0, 0, 0, 1}
 	twins := []byte{2, 3, 0b11, 1, 0b1, 5, 3, 0b1, 0, 0, 0, 1}
-	for _, steps := range [][][]byte{{one}, {one, other}, {one, roll, roll}, {one, roll, one, roll}, {one, roll, back, other, twins}, {twins, one, other, other}} {
+	for _, steps := range [][][]byte{{one}, {one, other}, {one, roll, roll}, {one, roll, one, roll}, {one, roll, back, other, twins}, {twins, one, other, other}, {one, short, short, short}, {named, also}} {
 		f.Add(append([]byte{0, 0b101, 0, 0b1}, slices.Concat(steps...)...))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -260,6 +276,13 @@ func joint(t *testing.T, local Local, peers []Peer) {
 			t.Fatalf("Expected the key of digest %v, which is known, in CDNSKEY", d)
 		case i < 0 && !slices.ContainsFunc(j.Unmatched, func(u DS) bool { return u.KeyTag == d.KeyTag && u.Algorithm == d.Algorithm }):
 			t.Fatalf("Expected the digest %v of an unknown key to be kept", d)
+		}
+	}
+	for _, d := range j.Unmatched {
+		if slices.ContainsFunc(j.Unmatched, func(u DS) bool {
+			return u.KeyTag == d.KeyTag && u.Algorithm == d.Algorithm && u.DigestType != d.DigestType
+		}) {
+			t.Fatalf("Expected digests of one type for each key, got %v", j.Unmatched)
 		}
 	}
 	for _, d := range j.CDS {
