@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -26,6 +27,10 @@ type RefusedError struct {
 	Owner string // the signaling name
 	Check string // what is wrong
 	Ref   string // where the rule is written
+
+	// Apart says that each RRset is fit, but they do not fit together: caches
+	// of different age look like that too (rule F5).
+	Apart bool
 }
 
 // Error implements the error interface.
@@ -35,6 +40,16 @@ func (e *RefusedError) Error() string {
 
 func refuse(qtype uint16, owner, check, ref string) error {
 	return &RefusedError{Qtype: qtype, Owner: owner, Check: check, Ref: ref}
+}
+
+func refuseApart(qtype uint16, owner, check, ref string) error {
+	return &RefusedError{Qtype: qtype, Owner: owner, Check: check, Ref: ref, Apart: true}
+}
+
+// apart reports whether err means that the RRsets do not fit together.
+func apart(err error) bool {
+	var refused *RefusedError
+	return errors.As(err, &refused) && refused.Apart
 }
 
 // The texts the rules are taken from.
@@ -134,16 +149,16 @@ func strong(d merge.DS) bool { return d.DigestType == dns.SHA256 || d.DigestType
 func checkUnit(zone, owner string, a merge.Announcement) error {
 	switch {
 	case len(a.DNSKEY) == 0:
-		return refuse(dns.TypeDNSKEY, owner, "incomplete: there is CDS or CDNSKEY, but no DNSKEY", refAnnounce)
+		return refuseApart(dns.TypeDNSKEY, owner, "incomplete: there is CDS or CDNSKEY, but no DNSKEY", refAnnounce)
 	case len(a.CDNSKEY) == 0 && len(a.CDS) == 0:
-		return refuse(dns.TypeCDS, owner, "incomplete: there is DNSKEY, but neither CDS nor CDNSKEY", refAnnounce)
+		return refuseApart(dns.TypeCDS, owner, "incomplete: there is DNSKEY, but neither CDS nor CDNSKEY", refAnnounce)
 	}
 	if d, weak := weakest(a.CDS); weak {
 		return refuse(dns.TypeCDS, owner, fmt.Sprintf("key %d has no SHA-256 or SHA-384 digest", d.KeyTag), "RFC 8624 section 3.3")
 	}
 	if len(a.CDNSKEY) > 0 && len(a.CDS) > 0 {
 		if why := mismatch(zone, a.CDNSKEY, a.CDS); why != "" {
-			return refuse(dns.TypeCDS, owner, why, refMatch)
+			return refuseApart(dns.TypeCDS, owner, why, refMatch)
 		}
 	}
 	return nil
@@ -164,8 +179,7 @@ func weakest(ds []merge.DS) (merge.DS, bool) {
 // mismatch decides whether CDNSKEY and CDS name the same keys of zone, and
 // says what does not fit, or "" (RFC 7344 section 4: both must match if both
 // are there). A digest whose type cannot be computed is held against tag and
-// algorithm. Rule F5 hangs here: what does not fit may be caches of different
-// age.
+// algorithm.
 func mismatch(zone string, keys []merge.Key, ds []merge.DS) string {
 	for _, d := range ds {
 		if !slices.ContainsFunc(keys, func(k merge.Key) bool { return names(zone, d, k) }) {

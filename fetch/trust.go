@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,15 +19,40 @@ const (
 	// distrustLife is how long one that failed it is left alone: long enough
 	// for many zones not to wait for it one after the other, short enough for a
 	// resolver that starts a moment after us not to cost us a minute.
+	// It doubles with each probe that fails, up to maxDistrust: one that is
+	// down for a day must not delay a collection every two seconds.
 	distrustLife = 2 * time.Second
+	maxDistrust  = 5 * time.Minute
 )
 
 // standing is what is known of a resolver. A resolver is tried before it is
 // believed (rule F10): one that strips signatures would make every peer look
-// bogus.
+// bogus. The zero standing is that of one that was not tried yet.
 type standing struct {
-	probed time.Time // zero: not yet, or in doubt
-	unfit  error     // what it does wrong, nil if nothing
+	mu      sync.Mutex
+	probed  time.Time     // zero: not yet
+	unfit   error         // what it does wrong, nil if nothing
+	failed  int           // probes in a row
+	doubted bool          // it was silent since
+	probing chan struct{} // closed when the probe under way ends; nil: none is
+}
+
+// lasts reports whether the last probe still says enough at now. Who fails again
+// and again is probed less and less often, unless there is none to ask instead.
+// The standing is locked.
+func (s *standing) lasts(now time.Time, eager bool) bool {
+	if s.probed.IsZero() || s.doubted {
+		return false
+	}
+	life := trustLife
+	if s.unfit != nil {
+		life = distrustLife
+		if !eager {
+			life = min(distrustLife<<min(s.failed-1, 16), maxDistrust)
+		}
+	}
+	age := now.Sub(s.probed)
+	return age >= 0 && age < life
 }
 
 // NoResolverError says that no resolver can be used, and why of each.
@@ -96,88 +122,81 @@ func (s single) Exchange(ctx context.Context, name string, qtype uint16, cd bool
 }
 
 // fit returns nil if resolver i may be believed, else why not. It probes the
-// resolver if its standing is not known or too old, one caller at a time.
-func (f *Fetcher) fit(ctx context.Context, i int) error {
-	var s standing
-	select {
-	case s = <-f.standings[i]:
-	case <-ctx.Done():
-		return &UnfitError{Resolver: f.client.resolvers[i], Err: errTimeout}
+// resolver if its standing is not known, too old or in doubt, one caller at a
+// time: others go on with the standing that the resolver has, and are told that
+// it is in doubt. Eager callers have nobody else to ask.
+func (f *Fetcher) fit(ctx context.Context, i int, eager bool) (doubtful bool, err error) {
+	s := &f.standings[i]
+	s.mu.Lock()
+	for !s.lasts(f.now(), eager) {
+		if s.probing == nil {
+			s.probing = make(chan struct{})
+			s.mu.Unlock()
+			return false, f.probe(ctx, i)
+		}
+		if !s.probed.IsZero() && !eager {
+			defer s.mu.Unlock()
+			return true, s.unfit
+		}
+		done := s.probing
+		s.mu.Unlock()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return false, &UnfitError{Resolver: f.client.resolvers[i], Err: errTimeout}
+		}
+		s.mu.Lock()
 	}
-	defer func() { f.standings[i] <- s }()
+	defer s.mu.Unlock()
+	return false, s.unfit
+}
 
-	life := trustLife
-	if s.unfit != nil {
-		life = distrustLife
-	}
-	if age := f.now().Sub(s.probed); !s.probed.IsZero() && age >= 0 && age < life {
-		return s.unfit
-	}
-
-	r := f.client.resolvers[i]
+// probe tries resolver i, for all who wait for that.
+func (f *Fetcher) probe(ctx context.Context, i int) error {
+	r, s := f.client.resolvers[i], &f.standings[i]
+	var was, unfit error
+	ended := false
+	defer func() {
+		s.mu.Lock()
+		if was = s.unfit; ended {
+			s.judge(f.now(), unfit)
+		}
+		close(s.probing)
+		s.probing = nil
+		s.mu.Unlock()
+		if f.unfit != nil && unfit != nil && (was == nil || was.Error() != unfit.Error()) {
+			f.unfit(r, errors.Unwrap(unfit))
+		}
+	}()
 	probe, cancel := context.WithTimeout(ctx, f.timeout/partShare)
 	defer cancel()
-	f.streams[i].Store(false)
-	err := f.validator.ProbeAnchor(probe, single{f.client, r, &f.streams[i]})
+	var stream atomic.Bool
+	err := f.validator.ProbeAnchor(probe, single{f.client, r, &stream})
 	if ctx.Err() != nil {
 		return &UnfitError{Resolver: r, Err: errTimeout} // not kept: nobody waited long enough
 	}
-	was := s.unfit
-	s = standing{probed: f.now()}
 	if err != nil {
-		s.unfit = &UnfitError{Resolver: r, Err: err}
+		unfit = &UnfitError{Resolver: r, Err: err}
 	}
-	if f.unfit != nil && s.unfit != nil && (was == nil || was.Error() != s.unfit.Error()) {
-		f.unfit(r, err)
-	}
-	return s.unfit
+	f.streams[i].Store(stream.Load())
+	ended = true
+	return unfit
 }
 
-// doubt has resolver i probed before its next use.
+// judge notes how a probe went that ended at now. The standing is locked.
+func (s *standing) judge(now time.Time, unfit error) {
+	s.probed, s.unfit, s.doubted = now, unfit, false
+	if s.failed++; unfit == nil {
+		s.failed = 0
+	}
+}
+
+// doubt has resolver i probed before its next use, unless that was just done.
 func (f *Fetcher) doubt(i int) {
-	select {
-	case s := <-f.standings[i]:
-		s.probed = time.Time{}
-		f.standings[i] <- s
-	default: // somebody is probing it just now
-	}
-}
-
-// Exchange implements [validate.Exchanger]: it asks the resolvers that may be
-// believed, in their order, until one answers. Who stays silent, by UDP at
-// first, is asked again by TCP when all others failed too, and by TCP only if
-// that is how it answered its probe. The error is a
-// [*FailedError] or a [*NoResolverError].
-func (f *Fetcher) Exchange(ctx context.Context, name string, qtype uint16, cd bool) (*dns.Msg, error) {
-	failed := make([]error, len(f.client.resolvers))
-	usable := false
-	for _, stream := range []bool{false, true} {
-		for i, r := range f.client.resolvers {
-			if stream && !silent(failed[i]) {
-				continue
-			}
-			err := f.fit(ctx, i)
-			if err == nil {
-				usable = true
-				var m *dns.Msg
-				if m, err = f.client.Ask(ctx, r, stream || f.streams[i].Load(), name, qtype, cd); err == nil {
-					return m, nil
-				}
-				if silent(err) {
-					f.doubt(i)
-				}
-				err = fmt.Errorf("%s: %w", r, err)
-			}
-			failed[i] = err
-			if ctx.Err() != nil {
-				return nil, &FailedError{Name: name, Qtype: qtype, Errs: failed[:i+1]}
-			}
-		}
-	}
-	if !usable {
-		return nil, &NoResolverError{Errs: failed}
-	}
-	return nil, &FailedError{Name: name, Qtype: qtype, Errs: failed}
+	s := &f.standings[i]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doubted = s.doubted || f.now().Sub(s.probed).Abs() >= distrustLife
 }
 
 // silent reports whether err means that a resolver gave no answer at all, as

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/coredns-mske/mske/internal/lab"
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/validate"
 )
 
 // network has several resolvers, by address; each is the lab's with a fault.
@@ -143,7 +145,8 @@ func TestResolversAreProbedAgainAfterAWhile(t *testing.T) {
 	clock = clock.Add(distrustLife)
 	ask("1 and 2") // the first still unfit
 	n.faults[first] = nil
-	ask("2")
+	clock = clock.Add(distrustLife)
+	ask("2") // the second time is twice as long
 	clock = clock.Add(distrustLife)
 	ask("1") // fit again, and before the second
 	n.faults[first] = lab.StripSignatures
@@ -234,7 +237,8 @@ func TestRefusingResolverIsAskedOnce(t *testing.T) {
 }
 
 func TestResolverThatDiesIsGivenUp(t *testing.T) {
-	n, f := newNetwork(t, nil, Options{})
+	clock := now
+	n, f := newNetwork(t, nil, Options{Now: func() time.Time { return clock }})
 	ask := func() {
 		t.Helper()
 		if _, err := f.Exchange(t.Context(), host, dns.TypeA, true); err != nil {
@@ -243,6 +247,7 @@ func TestResolverThatDiesIsGivenUp(t *testing.T) {
 	}
 	ask()
 	n.faults[first] = lab.Timeout
+	clock = clock.Add(distrustLife)
 	ask()
 	ask()
 	n.took(first)
@@ -250,6 +255,88 @@ func TestResolverThatDiesIsGivenUp(t *testing.T) {
 	if asked := n.took(first); asked > 0 {
 		t.Errorf("Expected no question to a dead resolver, got %d", asked)
 	}
+}
+
+// A first resolver that is down for a day costs a collection now and then, not
+// each of them.
+func TestDeadResolverIsProbedLessAndLessOften(t *testing.T) {
+	clock := now
+	n, f := newNetwork(t, lab.Timeout, Options{Now: func() time.Time { return clock }})
+	probes := 0
+	for range 3600 {
+		if _, err := f.Exchange(t.Context(), host, dns.TypeA, true); err != nil {
+			t.Fatal(err)
+		}
+		if n.took(first) > 0 {
+			probes++
+		}
+		clock = clock.Add(time.Second)
+	}
+	if probes < 10 || probes > 25 {
+		t.Errorf("Expected about 19 probes in an hour, got %d", probes)
+	}
+}
+
+// With nobody else to ask, a resolver that is back is found at once.
+func TestTheOnlyResolverIsProbedOften(t *testing.T) {
+	clock := now
+	n, f := newNetwork(t, lab.Timeout, Options{Now: func() time.Time { return clock }})
+	n.faults[second] = lab.Timeout
+	for range 100 {
+		if _, err := f.Exchange(t.Context(), host, dns.TypeA, true); err == nil {
+			t.Fatal("Expected an error, got none")
+		}
+		clock = clock.Add(distrustLife)
+	}
+	n.faults[second] = nil
+	if _, err := f.Exchange(t.Context(), host, dns.TypeA, true); err != nil {
+		t.Errorf("Expected an answer, got %v", err)
+	}
+}
+
+// Peers whose domains are dead make resolvers silent. That must not keep others
+// from using them: one probes, the rest go on.
+func TestDoubtDoesNotMakeOthersWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newStage(t, announced()).lab()
+		f := labFetcher(t, l, Options{Now: time.Now}, first)
+		f.validator = validate.New(anchors(t, l), validate.Options{Now: func() time.Time { return now }})
+		good := transport(l)
+		var slow atomic.Bool
+		var probes, most atomic.Int32
+		f.client.roundTrip = func(ctx context.Context, r Resolver, stream bool, q *dns.Msg) (*dns.Msg, error) {
+			if q.Question[0].Name == "." && slow.Load() {
+				most.Store(max(most.Load(), probes.Add(1)))
+				defer probes.Add(-1)
+				time.Sleep(3 * time.Second)
+			}
+			return good(ctx, r, stream, q)
+		}
+		ask := func() {
+			if _, err := f.Exchange(t.Context(), host, dns.TypeA, true); err != nil {
+				t.Error(err)
+			}
+		}
+		ask()
+		slow.Store(true)
+		time.Sleep(distrustLife)
+		f.doubt(0)
+		var wg sync.WaitGroup
+		wg.Go(ask) // probes
+		synctest.Wait()
+		began := time.Now()
+		for range 50 {
+			f.doubt(0)
+			ask()
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("Expected no wait, took %s", took)
+		}
+		wg.Wait()
+		if most.Load() != 1 {
+			t.Errorf("Expected one probe at a time, got %d", most.Load())
+		}
+	})
 }
 
 func TestFetchEndsInTimeWhateverResolversDo(t *testing.T) {

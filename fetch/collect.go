@@ -1,0 +1,211 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/validate"
+)
+
+// collection is the collecting of one announcement.
+type collection struct {
+	f          *Fetcher
+	zone, host string // canonical
+	owner      string // the signaling name
+	known      merge.Announcement
+	at         time.Time
+}
+
+// outcome is what one way of collecting came to.
+type outcome struct {
+	Result      // without Zone, Host and At
+	again  bool // it may be a cache's or a forger's doing: other ways may do better
+}
+
+// collect tries the ways there are, until one gives a proof.
+func (c *collection) collect(ctx context.Context) Result {
+	owner, err := announce.Name(c.zone, c.host)
+	if err != nil {
+		return Result{Verdict: Refused, Reason: unannounceable(err)}
+	}
+	c.owner = owner
+
+	var first outcome
+	through := c.f.route()
+	if err := guard(func() { first = c.by(ctx, way{x: through}) }); err != nil {
+		return Result{Verdict: Unreachable, Reason: err.Error()}
+	}
+	if !first.again {
+		return first.Result
+	}
+	res := first.Result
+	if err := guard(func() { res = c.otherwise(ctx, first, through) }); err != nil {
+		res.Reason += "; " + err.Error()
+	}
+	return res
+}
+
+// unannounceable says why there is no signaling name.
+func unannounceable(err error) string {
+	reason := "DNSKEY, CDNSKEY and CDS: " + err.Error()
+	if errors.Is(err, announce.ErrTooLong) {
+		reason += " (RFC 1035 section 2.3.4)"
+	}
+	return reason
+}
+
+// by collects in one way.
+func (c *collection) by(ctx context.Context, w way) outcome {
+	s := c.f.validator.Session(w.x)
+	if w.direct {
+		return c.direct(ctx, s)
+	}
+	return c.conclude(ctx, s, c.lookup(ctx, func(ctx context.Context, qtype uint16) (validate.Result, error) {
+		return s.Lookup(ctx, c.owner, qtype)
+	}))
+}
+
+// answer is what came of one of the look-ups.
+type answer struct {
+	qtype  uint16
+	result validate.Result
+	err    error // of the network
+}
+
+// types are the types of an announcement, in the order in which they are
+// reported.
+var types = [...]uint16{dns.TypeDNSKEY, dns.TypeCDNSKEY, dns.TypeCDS}
+
+// lookup asks for the RRsets at the signaling name, all at once. Once one of
+// them is bogus, the others are no longer waited for with all the time there is:
+// the verdict stands, and other ways need it.
+func (c *collection) lookup(ctx context.Context, ask func(context.Context, uint16) (validate.Result, error)) []answer {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make([]answer, len(types))
+	var wg sync.WaitGroup
+	for i, qtype := range types {
+		wg.Go(func() {
+			a := answer{qtype: qtype}
+			if err := guard(func() { a.result, a.err = ask(ctx, qtype) }); err != nil {
+				a.err = err
+			}
+			a.err = c.unanswered(qtype, a.err)
+			if a.err == nil && a.result.Status == validate.Bogus {
+				timer := time.AfterFunc(c.f.timeout/partShare, cancel)
+				context.AfterFunc(ctx, func() { timer.Stop() })
+			}
+			answers[i] = a
+		})
+	}
+	wg.Wait()
+	return answers
+}
+
+// refFailure is where it is written what counts as no answer.
+const refFailure = "RFC 9520 section 2"
+
+// unanswered returns err with what it is about.
+func (c *collection) unanswered(qtype uint16, err error) error {
+	var failed *FailedError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s at %s: the chain of trust did not come in time (%s)", dns.Type(qtype), c.owner, refFailure)
+	case errors.As(err, &failed):
+		return fmt.Errorf("%w (%s)", err, refFailure)
+	default:
+		return fmt.Errorf("%s at %s: %w (%s)", dns.Type(qtype), c.owner, err, refFailure)
+	}
+}
+
+// conclude judges the answers that one way gave.
+func (c *collection) conclude(ctx context.Context, s *validate.Session, answers []answer) outcome {
+	c.checkSigners(ctx, s, answers)
+	v, err := judge(c.zone, c.owner, answers)
+	if err != nil {
+		return outcome{Result: Result{Verdict: v, Reason: err.Error()}, again: v == Bogus || apart(err)}
+	}
+	a := assemble(answers, c.at)
+	reason := fmt.Sprintf("%s: nothing is announced, as %s proves (RFC 4035 section 5.4)", c.rrsets(a), answers[0].result.Signer)
+	if v == Secure {
+		rrsets := c.rrsets(a)
+		missing := c.f.completeKeys(ctx, s, c.zone, c.host, &a)
+		reason = fmt.Sprintf("%s: %s (RFC 4035 section 5.3)", rrsets, summary(a, missing, answers[0].result.Signer))
+	}
+	if why := c.known.Replayed(a); why != "" {
+		return outcome{Result: Result{Verdict: Stale, Reason: fmt.Sprintf("%s: %s (RFC 4034 section 3.1.5)", c.owner, why)}, again: true}
+	}
+	res := Result{Verdict: v, Reason: reason, TTL: min(answers[0].result.TTL, answers[1].result.TTL, answers[2].result.TTL)}
+	if v == Secure {
+		res.Announcement = a
+	}
+	return outcome{Result: res}
+}
+
+// rrsets names the RRsets that a was made of, or all if there was none.
+func (c *collection) rrsets(a merge.Announcement) string {
+	var names []string
+	for i, n := range []int{len(a.DNSKEY), len(a.CDNSKEY), len(a.CDS)} {
+		if n > 0 {
+			names = append(names, dns.Type(types[i]).String())
+		}
+	}
+	if len(names) == 0 {
+		names = []string{"DNSKEY", "CDNSKEY", "CDS"}
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last] + " at " + c.owner
+}
+
+// summary says what a holds, for an operator.
+func summary(a merge.Announcement, missing []merge.DS, signer string) string {
+	s := fmt.Sprintf("%s for data, %s as secure entry, signed by %s", count(len(a.DNSKEY)), count(len(a.CDNSKEY)), signer)
+	for i, d := range missing {
+		if i == 0 {
+			s += "; CDNSKEY is not complete, as no key is found for the digest of"
+		}
+		s += fmt.Sprintf(" %d", d.KeyTag)
+	}
+	return s
+}
+
+func count(keys int) string {
+	if keys == 1 {
+		return "1 key"
+	}
+	return fmt.Sprintf("%d keys", keys)
+}
+
+// checkSigners turns answers bogus that a zone above the one that holds the
+// host's signaling domain signs (RFC 4035 section 5.3.1): a registry does not
+// announce for its registrants. Which zone that is is asked for only if the
+// signer is none of the host's own, and once for all zones that the host
+// announces. Where that cannot be found out, the signer's key, which is valid for
+// all below, stands.
+func (c *collection) checkSigners(ctx context.Context, s *validate.Session, answers []answer) {
+	ctx, cancel := context.WithTimeout(ctx, c.f.timeout/partShare)
+	defer cancel()
+	domain := announce.SignalingDomain(c.host)
+	for i, a := range answers {
+		signer := a.result.Signer
+		if a.err != nil || a.result.Status != validate.Secure || dns.IsSubDomain(domain, signer) {
+			continue
+		}
+		apex, err := s.Apex(ctx, domain)
+		if err != nil || apex == "" || dns.IsSubDomain(apex, signer) {
+			continue
+		}
+		answers[i].result = validate.Result{Status: validate.Bogus, Reason: fmt.Errorf(
+			"%s at %s: signed by %s, but %s between is a zone of its own (RFC 4035 section 5.3.1)", dns.Type(a.qtype), c.owner, signer, apex)}
+	}
+}

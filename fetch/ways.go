@@ -1,0 +1,120 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coredns-mske/mske/validate"
+)
+
+// maxWays is how many ways an announcement is collected by at most. Each has its
+// own budget, so this is also what an announcement may cost in all.
+const maxWays = 4
+
+// way is a way to collect an announcement.
+type way struct {
+	name   string // for an operator
+	x      *route // of the questions to resolvers
+	direct bool   // the RRsets are asked of the host itself
+}
+
+// otherwise tries further ways after a first one that came to nothing which may
+// be a resolver's doing (rule F5), as long as there is time and none gives a
+// proof: an announcement that is accepted, or that there is none. If none does,
+// the first outcome stands, with what else was tried. Whatever the others say
+// cannot make it worse, or better than it is: everything is validated here.
+func (c *collection) otherwise(ctx context.Context, first outcome, through *route) Result {
+	var tried []string
+	left := maxWays
+	for w := range c.others(ctx, first.Verdict, through) {
+		if left--; ctx.Err() != nil {
+			break
+		}
+		got := c.within(ctx, left, w)
+		if got.Verdict == Secure || got.Verdict == Absent {
+			return got.Result
+		}
+		tried = append(tried, fmt.Sprintf("%s: %s", w.name, got.Verdict))
+	}
+	if len(tried) > 0 {
+		first.Reason += "; other ways were no better: " + strings.Join(tried, ", ")
+	}
+	return first.Result
+}
+
+// within collects in way w, with the time for one of so many ways: one that hangs
+// leaves time for the next.
+func (c *collection) within(ctx context.Context, ways int, w way) outcome {
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(ways))
+		defer cancel()
+	}
+	return c.by(ctx, w)
+}
+
+// others yields the ways there are besides that through the resolvers in their
+// order, after that came to verdict v. Where a resolver may hold what is forged,
+// the same again without CD: some keep what they did not validate apart from
+// what they did. Then each resolver that did not answer before. Last the host
+// itself, whose answers nobody kept.
+func (c *collection) others(ctx context.Context, v Verdict, through *route) iter.Seq[way] {
+	bogus := v == Bogus
+	return func(yield func(way) bool) {
+		left := maxWays - 1
+		if bogus {
+			again := c.f.route()
+			again.checked = true
+			if left--; !yield(way{name: "without CD", x: again}) {
+				return
+			}
+		}
+		var fresh, used []int
+		for i, r := range c.f.client.resolvers {
+			if through.answered[i].Load() {
+				used = append(used, i)
+				continue
+			}
+			fresh = append(fresh, i)
+			if left == 1 {
+				continue // the last way is the host's
+			}
+			if _, err := c.f.fit(ctx, i, false); err != nil {
+				continue
+			}
+			if left--; !yield(way{name: "through " + r.String(), x: c.f.route(i)}) {
+				return
+			}
+		}
+		chain := c.f.route(slices.Concat(fresh, used)...)
+		chain.checked = bogus
+		yield(way{name: "from " + c.host + " itself", x: chain, direct: true})
+	}
+}
+
+// direct asks the host's own servers, one after the other, for all three RRsets,
+// until one of them gives a proof.
+func (c *collection) direct(ctx context.Context, s *validate.Session) outcome {
+	addrs, err := c.f.addresses(ctx, s, c.host)
+	if err != nil {
+		return outcome{Result: Result{Verdict: Unreachable, Reason: err.Error()}}
+	}
+	var last outcome
+	for _, addr := range addrs {
+		last = c.conclude(ctx, s, c.lookup(ctx, func(ctx context.Context, qtype uint16) (r validate.Result, err error) {
+			m, err := c.f.AskDirect(ctx, addr, c.owner, qtype)
+			if err != nil {
+				return r, &FailedError{Name: c.owner, Qtype: qtype, Errs: []error{fmt.Errorf("%s: %w", addr, err)}}
+			}
+			return s.Check(ctx, m, c.owner, qtype)
+		}))
+		if last.Verdict == Secure || last.Verdict == Absent || ctx.Err() != nil {
+			break
+		}
+	}
+	return last
+}
