@@ -26,7 +26,7 @@ type signer struct {
 	private crypto.Signer
 }
 
-func newSigner(t *testing.T, flags uint16) signer {
+func newSigner(t testing.TB, flags uint16) signer {
 	t.Helper()
 	k := &dns.DNSKEY{Hdr: dns.RR_Header{Name: zone, Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: 3600},
 		Flags: flags, Protocol: 3, Algorithm: dns.ECDSAP256SHA256}
@@ -37,7 +37,7 @@ func newSigner(t *testing.T, flags uint16) signer {
 	return signer{key: k, private: p.(crypto.Signer)}
 }
 
-func (s signer) sign(t *testing.T, set []dns.RR) *dns.RRSIG {
+func (s signer) sign(t testing.TB, set []dns.RR) *dns.RRSIG {
 	t.Helper()
 	sig := &dns.RRSIG{Algorithm: s.key.Algorithm, KeyTag: s.key.KeyTag(), SignerName: zone,
 		Inception: uint32(now.Add(-time.Hour).Unix()), Expiration: uint32(now.Add(time.Hour).Unix())}
@@ -49,14 +49,14 @@ func (s signer) sign(t *testing.T, set []dns.RR) *dns.RRSIG {
 
 // fake is a chain that answers the apex of one zone from a table.
 type fake struct {
-	t       *testing.T
+	t       testing.TB
 	records map[uint16][]dns.RR
 	signer  *signer
 	asked   int
 	mangle  func(q *dns.Msg, m *dns.Msg)
 }
 
-func newFake(t *testing.T, s *signer, records ...string) *fake {
+func newFake(t testing.TB, s *signer, records ...string) *fake {
 	t.Helper()
 	f := &fake{t: t, records: make(map[uint16][]dns.RR), signer: s}
 	for _, text := range append(records, zone+" 300 IN SOA ns1.provider-a.net. h.example.co.uk. 7 3600 600 86400 60",
@@ -268,7 +268,7 @@ func TestProbeDenial(t *testing.T) {
 }
 
 // neighbours returns the hashes just below and above h.
-func neighbours(t *testing.T, h string) (below, above string) {
+func neighbours(t testing.TB, h string) (below, above string) {
 	t.Helper()
 	octets, err := base32Hash.DecodeString(h)
 	if err != nil {
