@@ -58,7 +58,20 @@ func address(rr dns.RR) (netip.Addr, bool) {
 		ip = rr.AAAA
 	}
 	addr, ok := netip.AddrFromSlice(ip)
-	return addr.Unmap(), ok
+	addr = addr.Unmap()
+	return addr, ok && askable(addr)
+}
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// askable reports whether a name server may be at addr, which the peer or its
+// resolver chose. Where one datagram reaches many, or has no way to go without
+// an interface's name, none is. Loopback and private addresses are asked, as
+// laboratories and closed networks live there: all that can be brought about by
+// naming one is a question for the peer's own name, without recursion, whose
+// answer nobody gets to see unless it validates.
+func askable(addr netip.Addr) bool {
+	return !addr.IsUnspecified() && !addr.IsMulticast() && !addr.IsLinkLocalUnicast() && addr != broadcast
 }
 
 // AskDirect asks the authoritative server at addr, without recursion. See
@@ -138,20 +151,33 @@ func apexKeys(m *dns.Msg, zone string) []merge.Key {
 	return keysOf(rrs)
 }
 
+// maxTwins is how many keys of one tag and algorithm are held against a digest.
+const maxTwins = 4
+
 // adopt adds to a's CDNSKEY those of keys that ds names. A digest that
 // validates vouches for its key wherever the key comes from, but not for the
 // key's fitness. It returns the digests whose key is not among them.
 func adopt(zone string, a *merge.Announcement, ds []merge.DS, keys []merge.Key) (missing []merge.DS) {
+	named := make(map[merge.Ref][]merge.Key)
+	for _, k := range keys {
+		if ref := k.Ref(); len(named[ref]) < maxTwins {
+			named[ref] = append(named[ref], k)
+		}
+	}
 	for _, d := range ds {
-		i := slices.IndexFunc(keys, func(k merge.Key) bool {
+		twins := named[merge.Ref{Tag: d.KeyTag, Algorithm: d.Algorithm}]
+		i := slices.IndexFunc(twins, func(k merge.Key) bool {
+			if !d.Names(zone, k) {
+				return false
+			}
 			check, _ := checkKey(k)
-			return check == "" && d.Names(zone, k)
+			return check == ""
 		})
 		switch {
 		case i < 0:
 			missing = append(missing, d)
-		case !slices.Contains(a.CDNSKEY, keys[i]):
-			a.CDNSKEY = append(a.CDNSKEY, keys[i])
+		case !slices.Contains(a.CDNSKEY, twins[i]):
+			a.CDNSKEY = append(a.CDNSKEY, twins[i])
 		}
 	}
 	return missing

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/miekg/dns"
 
@@ -78,9 +79,7 @@ func checkPublicKey(k merge.Key) (fault, ref string) {
 	case dns.ECDSAP384SHA384:
 		return checkPoint(ecdh.P384(), octets), "RFC 6605 section 4"
 	case dns.ED25519:
-		if len(octets) != ed25519.PublicKeySize {
-			return "malformed public key: not 32 octets", "RFC 8080 section 3"
-		}
+		return checkEdwards(octets), "RFC 8080 section 3"
 	}
 	return "", ""
 }
@@ -93,6 +92,36 @@ func checkPoint(curve ecdh.Curve, octets []byte) string {
 	}
 	return ""
 }
+
+// checkEdwards says what is wrong with an Ed25519 public key, or "". Whether it
+// is a point the standard library tells only by refusing every signature. So this
+// decodes it: y, and x by the curve's equation (RFC 8032 section 5.1.3).
+func checkEdwards(octets []byte) string {
+	if len(octets) != ed25519.PublicKeySize {
+		return "malformed public key: not 32 octets"
+	}
+	bigEndian := slices.Clone(octets)
+	slices.Reverse(bigEndian)
+	sign := bigEndian[0] >> 7
+	bigEndian[0] &= 0x7f
+	y, one := new(big.Int).SetBytes(bigEndian), big.NewInt(1)
+	square := new(big.Int).Mul(y, y)
+	over := new(big.Int).Add(new(big.Int).Mul(edwardsD, square), one) // d y^2 + 1
+	square.Sub(square, one)                                           // y^2 - 1
+	x2 := square.Mod(square.Mul(square, over.ModInverse(over.Mod(over, edwardsP), edwardsP)), edwardsP)
+	x := new(big.Int).ModSqrt(x2, edwardsP)
+	if y.Cmp(edwardsP) >= 0 || x == nil || x.Sign() == 0 && sign == 1 {
+		return "malformed public key: not a point on the curve"
+	}
+	return ""
+}
+
+// The field of edwards25519 and its constant d = -121665/121666 (RFC 8032 section
+// 5.1).
+var (
+	edwardsP = new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
+	edwardsD = new(big.Int).Mul(big.NewInt(-121665), new(big.Int).ModInverse(big.NewInt(121666), edwardsP))
+)
 
 // checkRSA says what is wrong with an RSA public key, or "".
 func checkRSA(octets []byte) string {

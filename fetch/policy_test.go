@@ -1,6 +1,9 @@
 package fetch
 
 import (
+	"bytes"
+	"crypto/ed25519"
+	mathrand "math/rand/v2"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -47,6 +50,60 @@ func TestCheckRSA(t *testing.T) {
 		if fault := checkRSA(tc.octets); (fault == "") != tc.ok {
 			t.Errorf("%s: Expected ok %t, got %q", tc.name, tc.ok, fault)
 		}
+	}
+}
+
+// TestCheckEdwards holds the decoding of Ed25519 keys against what the standard
+// library makes of them: it verifies nothing with what is no point.
+func TestCheckEdwards(t *testing.T) {
+	public := func(edit func(p []byte)) []byte {
+		p := ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey)
+		edit(p)
+		return p
+	}
+	little := func(first byte, rest byte, last byte) []byte {
+		p := bytes.Repeat([]byte{rest}, 32)
+		p[0], p[31] = first, last
+		return p
+	}
+	for _, tc := range []struct {
+		name string
+		p    []byte
+		ok   bool
+	}{
+		{"a key", public(func([]byte) {}), true},
+		{"the same with the other sign", public(func(p []byte) { p[31] ^= 0x80 }), true},
+		{"short", make([]byte, 31), false},
+		{"long", make([]byte, 33), false},
+		{"y = 2, no point", little(2, 0, 0), false},
+		{"y = 1, x = 0", little(1, 0, 0), true},
+		{"y = 1, x = -0", little(1, 0, 0x80), false},
+		{"y = p + 1", little(0xee, 0xff, 0x7f), false},
+		{"y = p", little(0xed, 0xff, 0x7f), false},
+	} {
+		if fault := checkEdwards(tc.p); (fault == "") != tc.ok {
+			t.Errorf("%s: Expected ok %t, got %q", tc.name, tc.ok, fault)
+		}
+	}
+
+	seed := mathrand.Uint64()
+	t.Logf("seed %d", seed)
+	r := mathrand.New(mathrand.NewPCG(seed, 0))
+	points, p := 0, make([]byte, ed25519.PublicKeySize)
+	for range 500 {
+		for i := range p {
+			p[i] = byte(r.Uint32())
+		}
+		// The library names what it stumbles over first: the key, if it is none.
+		err := ed25519.VerifyWithOptions(p, nil, make([]byte, ed25519.SignatureSize), &ed25519.Options{})
+		if ok := err.Error() == "ed25519: invalid signature"; ok != (checkEdwards(p) == "") {
+			t.Errorf("% x: Expected a point %t, got %q", p, ok, checkEdwards(p))
+		} else if ok {
+			points++
+		}
+	}
+	if points < 150 || points > 350 {
+		t.Errorf("Expected that about half are points, got %d", points)
 	}
 }
 
