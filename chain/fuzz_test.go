@@ -59,25 +59,34 @@ func fixedSigner(seed byte) signer {
 func FuzzRead(f *testing.F) {
 	s, stranger := fixedSigner(1), fixedSigner(2)
 	records := []string{zone + " 60 IN CNS ns1.provider-b.org.", zone + " 60 IN CNS ns1.provider-a.net.", zone + " 60 IN CSYNC 7 3 NS"}
+	answer := func(x *fake, qtype uint16) []byte {
+		m, err := x.ask(f.Context(), Question(zone, qtype))
+		if err != nil {
+			f.Fatal(err)
+		}
+		wire, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		return wire
+	}
 	for _, by := range []*signer{&s, &stranger, nil} {
 		honest := newFake(f, by, records...)
 		honest.records[dns.TypeDNSKEY] = []dns.RR{s.key}
 		at := uint8(0)
 		for _, qtype := range []uint16{dns.TypeSOA, dns.TypeDNSKEY, dns.TypeNS, cns.DefaultType, dns.TypeCSYNC, dns.TypeSOA} {
-			m, err := honest.ask(f.Context(), Question(zone, qtype))
-			if err != nil {
-				f.Fatal(err)
-			}
-			wire, err := m.Pack()
-			if err != nil {
-				f.Fatal(err)
-			}
+			wire := answer(honest, qtype)
 			f.Add(wire, at, true)
 			f.Add(wire, at, false)
 			f.Add(wire, (at+1)%maxAsked, true)
 			at++
 		}
 	}
+	many := newFake(f, &s)
+	for i := range maxKeys + 1 {
+		many.records[dns.TypeDNSKEY] = append(many.records[dns.TypeDNSKEY], fixedSigner(byte(i)).key)
+	}
+	f.Add(answer(many, dns.TypeDNSKEY), uint8(1), true)
 	f.Fuzz(func(t *testing.T, wire []byte, at uint8, signed bool) {
 		look := func() (Look, int, error) {
 			x := &forgery{fake: newFake(t, &s, records...), at: int(at % maxAsked), wire: wire}
@@ -182,6 +191,7 @@ func FuzzProbe(f *testing.F) {
 	add(true, below+".provider-a.net. 60 IN NSEC3 1 0 0 - "+above+" A")
 	add(true, below+".provider-a.net. 60 IN NSEC3 1 0 65535 AABB "+above+" A")
 	add(false, "_signal.ns1.provider-a.net. 60 IN NS ns1.provider-a.net.")
+	add(true, "_signal.ns1.provider-a.net. 60 IN NS ns1.provider-a.net.")
 	add(false, ". 60 IN NS a.root-servers.net.")
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		m := new(dns.Msg)
@@ -203,7 +213,7 @@ func FuzzProbe(f *testing.F) {
 		}
 		switch d := unfit.Denial.(type) {
 		case *dns.NS:
-			if m.Authoritative || len(m.Answer) > 0 {
+			if m.Authoritative || len(m.Answer) > 0 || d.Hdr.Name == "." {
 				t.Errorf("Expected a referral, got %v", m)
 			}
 		case *dns.NSEC:
