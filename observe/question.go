@@ -155,13 +155,14 @@ func (s Sight) Unanchored(ds []merge.DS) []Fault {
 	return faults
 }
 
-// Named reports whether one of the digests is k's. Of a digest type that cannot
-// be computed here, tag and algorithm have to do.
+// Named reports whether one of the digests is k's, as [Names] does.
 func (s Sight) Named(ds []merge.DS, k merge.Key) bool {
-	return slices.ContainsFunc(ds, func(d merge.DS) bool { return names(s.Zone, d, k) })
+	return slices.ContainsFunc(ds, func(d merge.DS) bool { return Names(s.Zone, d, k) })
 }
 
-func names(zone string, d merge.DS, k merge.Key) bool {
+// Names reports whether d is the digest of k as a key of zone. Of a digest type
+// that cannot be computed here, tag and algorithm have to do.
+func Names(zone string, d merge.DS, k merge.Key) bool {
 	if _, computable := k.DS(zone, d.DigestType); !computable {
 		return d.KeyTag == k.Tag() && d.Algorithm == k.Algorithm
 	}
@@ -226,7 +227,7 @@ func (s Sight) entriesOf(ds []merge.DS, known []merge.Key) []Entry {
 		e := Entry{DS: d}
 		if d.Algorithm == 0 {
 			e = Entry{} // delete, as CDNSKEY says it
-		} else if i := slices.IndexFunc(known, func(k merge.Key) bool { return names(s.Zone, d, k) }); i >= 0 {
+		} else if i := slices.IndexFunc(known, func(k merge.Key) bool { return Names(s.Zone, d, k) }); i >= 0 {
 			e = Entry{Key: known[i]}
 		}
 		if !slices.Contains(es, e) {
