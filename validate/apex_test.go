@@ -11,7 +11,7 @@ import (
 	"github.com/coredns-mske/mske/validate"
 )
 
-func TestApexIsTheSecureZoneThatHoldsTheName(t *testing.T) {
+func TestApexIsTheZoneThatHoldsTheName(t *testing.T) {
 	tests := []struct{ name, want string }{
 		{"_multi.example.co.uk." + signal, signal},
 		{signal, signal},
@@ -21,8 +21,9 @@ func TestApexIsTheSecureZoneThatHoldsTheName(t *testing.T) {
 		{"alias.example.net.", "example.net."},
 		{"ns1.nosuch.net.", "net."},
 		{".", "."},
-		{"ns1.unsigned.net.", ""},
-		{"ns1.signed.nods.uk.", ""},
+		{"ns1.unsigned.net.", "unsigned.net."},
+		{"ns1.signed.nods.uk.", "signed.nods.uk."},
+		{"ns1.unsigned.example.net.", "unsigned.example.net."},
 	}
 	l := hierarchy(t)
 	for _, tc := range tests {

@@ -10,7 +10,14 @@ type zone struct {
 	name     string
 	keys     []key
 	insecure *Error // nil: secure
+	made     time.Time
 	expires  time.Time
+}
+
+// holds says whether the zone is as it is known to be at now: until it expires,
+// and not before it was made, as a clock that was wrong then may be right now.
+func (z *zone) holds(now time.Time) bool {
+	return z != nil && !now.Before(z.made) && now.Before(z.expires)
 }
 
 // zoneCache keeps zones until they expire, and lets concurrent look-ups share
@@ -39,7 +46,7 @@ func newZoneCache(size int) *zoneCache {
 func (c *zoneCache) get(name string, now time.Time) (z *zone, f *flight, leads bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if z := c.zones[name]; z != nil && now.Before(z.expires) {
+	if z := c.zones[name]; z.holds(now) {
 		return z, nil, false
 	}
 	if f := c.flights[name]; f != nil {
@@ -78,7 +85,7 @@ func (c *zoneCache) putAs(name string, z *zone, now time.Time) {
 func (c *zoneCache) known(name string, now time.Time) *zone {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if z := c.zones[name]; z != nil && now.Before(z.expires) {
+	if z := c.zones[name]; z.holds(now) {
 		return z
 	}
 	return nil
@@ -88,7 +95,7 @@ func (c *zoneCache) known(name string, now time.Time) *zone {
 // that the scan is rare.
 func (c *zoneCache) evict(now time.Time) {
 	for name, z := range c.zones {
-		if !now.Before(z.expires) {
+		if !z.holds(now) {
 			delete(c.zones, name)
 		}
 	}

@@ -14,7 +14,10 @@ func (w *walk) zone(name string) (*zone, error) {
 	if w.fetching != "" && !isAbove(name, w.fetching) {
 		return nil, fail(w.fetching, dns.TypeDS, CheckDelegation, "RFC 4035 section 5.2", "its chain leads to %s, which is not above", name)
 	}
-	z, f, leads := w.v.zones.get(name, w.now)
+	if e := w.s.failure(name); e != nil {
+		return nil, e
+	}
+	z, f, leads := w.v.zones.get(name, w.v.clock())
 	if leads {
 		return w.lead(name, f)
 	}
@@ -29,6 +32,9 @@ func (w *walk) zone(name string) (*zone, error) {
 	if f.zone != nil {
 		return f.zone, nil
 	}
+	if e := w.s.failure(name); e != nil {
+		return nil, e
+	}
 	// It failed for its resolver, in its time. Ours may be others.
 	return w.fetchZone(name)
 }
@@ -38,7 +44,37 @@ func (w *walk) lead(name string, f *flight) (*zone, error) {
 	defer w.v.zones.land(name, f, w.now)
 	z, err := w.fetchZone(name)
 	f.zone = z
+	if e, ok := err.(*Error); ok {
+		w.s.fail(name, e)
+	}
 	return z, err
+}
+
+// refetch asks for a zone again that was known before the session began, once in
+// the session: its keys may have been rolled since. It returns nil if there is
+// nothing new to be had. What was known stays known by its TTL, unless what is
+// found is valid, too.
+func (w *walk) refetch(known *zone) *zone {
+	if !known.made.Before(w.s.started) || w.fetching != "" && !isAbove(known.name, w.fetching) {
+		return nil
+	}
+	f, leads := w.s.refetch(known.name)
+	if !leads {
+		select {
+		case <-f.done:
+			return f.zone
+		case <-w.ctx.Done():
+			return nil
+		}
+	}
+	defer close(f.done)
+	z, err := w.fetchZone(known.name)
+	if err != nil {
+		return nil
+	}
+	w.v.zones.put(z, w.now)
+	f.zone = z
+	return z
 }
 
 // fetchZone asks for DS, unless there is an anchor, and DNSKEY of a zone.
@@ -47,7 +83,7 @@ func (w *walk) fetchZone(name string) (*zone, error) {
 	w.fetching, w.depth = name, w.depth+1
 	defer func() { w.fetching, w.depth = below, w.depth-1 }()
 	if w.depth > maxChain {
-		return nil, fail(name, dns.TypeDNSKEY, CheckLimit, "", "more than %d zones on the way to a trust anchor", maxChain)
+		return nil, fail(name, dns.TypeDNSKEY, CheckLimit, limitRule, "more than %d zones on the way to a trust anchor", maxChain)
 	}
 
 	if t := w.v.anchors.zones[name]; t != nil {
@@ -81,7 +117,7 @@ func (w *walk) fetchZone(name string) (*zone, error) {
 }
 
 func (w *walk) insecureZone(name string, ttl time.Duration, why *Error) *zone {
-	return &zone{name: name, insecure: why, expires: w.now.Add(min(ttl, maxTTL))}
+	return &zone{name: name, insecure: why, made: w.now, expires: w.now.Add(min(ttl, maxTTL))}
 }
 
 // trustDS returns the DS records that are to be matched. The error says that
@@ -108,8 +144,11 @@ func (w *walk) fetchKeys(name string, t *trust, ttl time.Duration) (*zone, error
 	if err != nil {
 		return nil, err
 	}
-	if n := len(m.Answer); n > maxRecords {
-		return nil, fail(name, dns.TypeDNSKEY, CheckLimit, "", "the answer has %d records, more than %d", n, maxRecords)
+	if err := succeeded(m, name, dns.TypeDNSKEY); err != nil {
+		return nil, err
+	}
+	if err := tooMany(m, name, dns.TypeDNSKEY); err != nil {
+		return nil, err
 	}
 	set := find(collect(m.Answer), name, dns.TypeDNSKEY)
 	switch {
@@ -118,7 +157,10 @@ func (w *walk) fetchKeys(name string, t *trust, ttl time.Duration) (*zone, error
 	case len(set.sigs) == 0:
 		return nil, fail(name, dns.TypeDNSKEY, CheckSigned, "RFC 4035 section 5.2", "no RRSIG, though the zone has to be signed: not at its servers, or stripped by the resolver")
 	case len(set.rrs) > maxKeys:
-		return nil, fail(name, dns.TypeDNSKEY, CheckLimit, "", "%d keys, more than %d", len(set.rrs), maxKeys)
+		return nil, fail(name, dns.TypeDNSKEY, CheckLimit, limitRule, "%d keys, more than %d", len(set.rrs), maxKeys)
+	}
+	if err := w.payKeys(set); err != nil {
+		return nil, err
 	}
 	entry, reason := entryKeys(name, t, set.rrs)
 	if reason != nil {
@@ -127,44 +169,27 @@ func (w *walk) fetchKeys(name string, t *trust, ttl time.Duration) (*zone, error
 		}
 		return nil, reason
 	}
-	sig, reason := w.verify(w.lawful(set, name, dns.TypeDNSKEY), &zone{name: name, keys: entry})
+	sig, reason := w.verify(w.about(name, dns.TypeDNSKEY).lawful(set), &zone{name: name, keys: entry})
 	if reason != nil {
 		return nil, reason
 	}
-	z := &zone{name: name, keys: usableKeys(set.rrs)}
+	z := &zone{name: name, keys: usableKeys(set.rrs), made: w.now}
 	z.expires = w.now.Add(min(ttl, w.holds(set, sig), maxTTL))
 	return z, nil
 }
 
-// entryKeys returns the keys that t names. Keys whose size is not supported
-// leave the zone insecure, as their algorithm would: it is the parent, or the
-// anchor, that says so.
-func entryKeys(name string, t *trust, rrs []dns.RR) ([]key, *Error) {
-	reason := fail(name, dns.TypeDNSKEY, CheckKey, "RFC 4035 section 5.2", "no key matches the parent's DS or the trust anchor")
-	var keys []key
-	for _, rr := range rrs {
-		k, ok := rr.(*dns.DNSKEY)
-		if !ok {
-			continue
+// payKeys pays for the tags and digests of a DNSKEY RRset.
+func (w *walk) payKeys(set *rrset) error {
+	cost := 0
+	for _, rr := range set.rrs {
+		if k, ok := rr.(*dns.DNSKEY); ok {
+			cost += tagCost(k)
 		}
-		candidate := key{k, k.KeyTag()}
-		if !t.matches(candidate) {
-			continue
-		}
-		if fault := keyFault(k); fault != "" {
-			reason = fail(name, dns.TypeDNSKEY, CheckKey, "", "key %d %s", candidate.tag, fault).by(name, candidate.tag)
-			continue
-		}
-		if !supportedSize(k) {
-			reason = fail(name, dns.TypeDNSKEY, CheckAlgorithm, "", "key %d is of a size that is not supported", candidate.tag).by(name, candidate.tag)
-			continue
-		}
-		keys = append(keys, candidate)
 	}
-	if len(keys) == 0 {
-		return nil, reason
+	if err := w.s.budget.spend(set.name, set.rrtype, cost); err != nil {
+		return err
 	}
-	return keys, nil
+	return nil
 }
 
 // apex returns the zone that holds the name as SOA shows it. Nobody vouches for

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/coredns-mske/mske/domain"
-
 	"github.com/miekg/dns"
 )
 
@@ -24,11 +22,12 @@ type proof struct {
 
 // denials are the NSEC and NSEC3 of one zone that were validated.
 type denials struct {
-	zone  string
-	nsec  []*dns.NSEC
-	nsec3 []*dns.NSEC3
-	sigs  map[dns.RR]*dns.RRSIG // that verified
-	ttl   time.Duration         // for which all of them hold
+	zone   string
+	budget *budget
+	nsec   []*dns.NSEC
+	nsec3  []*dns.NSEC3
+	sigs   map[dns.RR]*dns.RRSIG // that verified
+	ttl    time.Duration         // for which all of them hold
 }
 
 // denialSets returns the RRsets of NSEC and NSEC3, no more than any proof needs.
@@ -43,13 +42,13 @@ func denialSets(sets []*rrset) []*rrset {
 	return out
 }
 
-// denialSigners returns the zones that sign the NSEC and NSEC3 about name and
-// qtype; the error is why there are none.
-func (w *walk) denialSigners(sets []*rrset, name string, qtype uint16) ([]string, *Error) {
+// denialSigners returns the zones that sign the NSEC and NSEC3; the error is why
+// there are none.
+func (q about) denialSigners(sets []*rrset) ([]string, *Error) {
 	var zones []string
 	var reason *Error
 	for _, s := range sets {
-		found, err := w.signers(s, name, qtype)
+		found, err := q.signers(s)
 		if err != nil {
 			reason = err
 		}
@@ -64,11 +63,11 @@ func (w *walk) denialSigners(sets []*rrset, name string, qtype uint16) ([]string
 
 // denials validates the NSEC and NSEC3 of zone z. Those that fail are left
 // out; the error is about the last of them.
-func (w *walk) denials(sets []*rrset, z *zone, name string, qtype uint16) (denials, *Error) {
-	d := denials{zone: z.name, sigs: make(map[dns.RR]*dns.RRSIG), ttl: maxTTL}
+func (w *walk) denials(sets []*rrset, z *zone, q about) (denials, *Error) {
+	d := denials{zone: z.name, budget: &w.s.budget, sigs: make(map[dns.RR]*dns.RRSIG), ttl: maxTTL}
 	var reason *Error
 	for _, s := range sets {
-		s = w.lawful(s, name, qtype)
+		s = q.lawful(s)
 		sig, err := w.verify(s, z)
 		if err != nil {
 			reason = err
@@ -84,15 +83,6 @@ func (w *walk) denials(sets []*rrset, z *zone, name string, qtype uint16) (denia
 		}
 	}
 	return d, reason
-}
-
-// lawful returns the RRset with those of its signatures that may be there.
-func (w *walk) lawful(set *rrset, name string, qtype uint16) *rrset {
-	out := *set
-	out.sigs = slices.DeleteFunc(slices.Clone(set.sigs), func(sig *dns.RRSIG) bool {
-		return w.mayHaveSigned(sig, set, name, qtype) != nil
-	})
-	return &out
 }
 
 // deny proves that there is no RRset of that name and type.
@@ -120,56 +110,6 @@ func (d denials) denyExpansion(name string, qtype uint16, encloser int) (proof, 
 	return proof{}, nil
 }
 
-// denyNSEC is deny by NSEC (RFC 4035 section 5.4).
-func (d denials) denyNSEC(name string, qtype uint16) (proof, *Error) {
-	if matching := d.matching(name); matching != nil {
-		p, err := d.denyType(matching.TypeBitMap, name, name, qtype)
-		p.matching = matching
-		return p, err
-	}
-	covering, err := d.covering(name, qtype)
-	if err != nil {
-		return proof{}, err
-	}
-	if dns.IsSubDomain(name, canonicalNext(covering)) {
-		return proof{}, nil // an empty non-terminal
-	}
-	wild := wildcard(closestEncloser(name, covering))
-	if matching := d.matching(wild); matching != nil {
-		return d.denyType(matching.TypeBitMap, wild, name, qtype)
-	}
-	if _, err := d.covering(wild, qtype); err != nil {
-		return proof{}, d.fail(name, qtype, "RFC 4035 section 5.4", "no NSEC denies the wildcard %s", wild)
-	}
-	return proof{}, nil
-}
-
-// matching returns the NSEC of the name itself, or nil.
-func (d denials) matching(name string) *dns.NSEC {
-	for _, rr := range d.nsec {
-		if rr.Hdr.Name == name {
-			return rr
-		}
-	}
-	return nil
-}
-
-// covering returns the NSEC in whose span the name is.
-func (d denials) covering(name string, qtype uint16) (*dns.NSEC, *Error) {
-	reason := d.fail(name, qtype, "RFC 4035 section 5.4", "no NSEC of %s denies it", d.zone)
-	for _, rr := range d.nsec {
-		if !covers(rr, name, d.zone) {
-			continue
-		}
-		if isAbove(rr.Hdr.Name, name) && leavesZone(rr.TypeBitMap) {
-			reason = d.fail(name, qtype, "RFC 6840 section 4.1", "the NSEC at %s is of a delegation or a DNAME, and denies nothing below", rr.Hdr.Name)
-			continue
-		}
-		return rr, nil
-	}
-	return nil, reason
-}
-
 // denyType says what a type bitmap, of the name or of the wildcard that covers
 // it, denies.
 func (d denials) denyType(types []uint16, owner, name string, qtype uint16) (proof, *Error) {
@@ -193,24 +133,6 @@ func (d denials) denyType(types []uint16, owner, name string, qtype uint16) (pro
 func leavesZone(types []uint16) bool {
 	return slices.Contains(types, dns.TypeDNAME) ||
 		slices.Contains(types, dns.TypeNS) && !slices.Contains(types, dns.TypeSOA)
-}
-
-// covers says whether the name lies between the NSEC's owner and its next
-// name. The last NSEC of a zone has the apex as its next name.
-func covers(rr *dns.NSEC, name, zone string) bool {
-	owner, next := rr.Hdr.Name, canonicalNext(rr)
-	if !dns.IsSubDomain(zone, next) || !dns.IsSubDomain(zone, name) || domain.Compare(owner, name) >= 0 {
-		return false
-	}
-	return next == zone || domain.Compare(name, next) < 0
-}
-
-func canonicalNext(rr *dns.NSEC) string { return dns.CanonicalName(rr.NextDomain) }
-
-// closestEncloser returns the longest existing ancestor of a name that the NSEC
-// covers: what it shares with the owner or the next name.
-func closestEncloser(name string, rr *dns.NSEC) string {
-	return ancestor(name, max(dns.CompareDomainName(name, rr.Hdr.Name), dns.CompareDomainName(name, rr.NextDomain)))
 }
 
 // fail returns an Error about the denial of a name and type.

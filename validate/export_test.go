@@ -10,7 +10,7 @@ import (
 // Trusts says whether the anchors name the key.
 func Trusts(a *Anchors, k *dns.DNSKEY) bool {
 	t := a.zones[dns.CanonicalName(k.Hdr.Name)]
-	return t != nil && t.matches(key{k, k.KeyTag()})
+	return t != nil && (len(t.names(newKey(k))) > 0 || t.is(newKey(k)))
 }
 
 // Names returns the zones that have anchors.
@@ -28,8 +28,7 @@ func Sizes(v *Validator) (zones, signatures int) {
 
 // ValidAt says whether a signature from inception to expiration is valid at now.
 func ValidAt(inception, expiration uint32, now time.Time) bool {
-	w := &walk{now: now}
-	return w.checkPeriod(&dns.RRSIG{Inception: inception, Expiration: expiration}, &rrset{}) == nil
+	return checkPeriod(&dns.RRSIG{Inception: inception, Expiration: expiration}, &rrset{}, now) == nil
 }
 
 // Verifications returns how many signatures one look-up verified, for a message

@@ -10,37 +10,53 @@ type answer struct {
 }
 
 // judge returns the verdict on a message: an answer, an [*Error] if it is bogus,
-// or another error if the network failed.
+// or another error if the network or the resolver failed.
 func (w *walk) judge(m *dns.Msg, name string, qtype uint16) (answer, error) {
-	if n := len(m.Answer) + len(m.Ns); n > maxRecords {
-		return answer{}, fail(name, qtype, CheckLimit, "", "the answer has %d records, more than %d", n, maxRecords)
+	if err := tooMany(m, name, qtype); err != nil {
+		return answer{}, err
 	}
+	failed := succeeded(m, name, qtype)
+	q := w.about(name, qtype)
 	sets, authority := collect(m.Answer), collect(m.Ns)
-	if set := find(sets, name, qtype); set != nil {
-		a, err := w.positive(set, authority, name, qtype)
+	if set := find(sets, name, qtype); set != nil && failed == nil {
+		a, err := w.positive(set, authority, q)
 		if err == nil && a.Status == Secure {
 			a.RRset = set.rrs
 		}
 		return a, err
 	}
 	if set := alias(sets, name); set != nil {
-		a, err := w.positive(set, authority, name, qtype)
+		a, err := w.positive(set, authority, q)
 		if err == nil && a.Status == Secure {
 			a.Alias = set.rrs[0]
+			return a, nil // whatever became of its target
 		}
-		return a, err
+		if failed == nil {
+			return a, err
+		}
 	}
-	return w.negative(denialSets(authority), name, qtype)
+	if failed != nil {
+		return answer{}, failed
+	}
+	return w.negative(denialSets(authority), q)
+}
+
+// tooMany says that a message has more records than are looked at.
+func tooMany(m *dns.Msg, name string, qtype uint16) error {
+	if n := len(m.Answer) + len(m.Ns); n > maxRecords {
+		return fail(name, qtype, CheckLimit, limitRule, "the answer has %d records, more than %d", n, maxRecords)
+	}
+	return nil
 }
 
 // positive judges an RRset of the answer section, the answer or an alias in its
 // place: an alias at a zone cut is the parent's if DS was asked for.
-func (w *walk) positive(set *rrset, authority []*rrset, name string, qtype uint16) (answer, error) {
-	signers, reason := w.signers(set, name, qtype)
+func (w *walk) positive(set *rrset, authority []*rrset, q about) (answer, error) {
+	signers, reason := q.signers(set)
 	if reason != nil {
-		return w.unsigned(name, qtype, reason)
+		return w.unsigned(q, reason)
 	}
-	set = w.lawful(set, name, qtype)
+	set = q.lawful(set)
 	a, reason, err := w.try(signers, func(z *zone) (answer, *Error) { return w.signed(set, z, authority) })
 	if reason != nil {
 		return answer{}, reason
@@ -49,38 +65,40 @@ func (w *walk) positive(set *rrset, authority []*rrset, name string, qtype uint1
 }
 
 // negative judges an answer without the RRset: sets are its NSEC and NSEC3.
-func (w *walk) negative(sets []*rrset, name string, qtype uint16) (answer, error) {
-	signers, reason := w.denialSigners(sets, name, qtype)
+func (w *walk) negative(sets []*rrset, q about) (answer, error) {
+	signers, reason := q.denialSigners(sets)
 	if len(signers) == 0 {
 		if reason == nil {
-			reason = fail(name, qtype, CheckDenial, "RFC 4035 section 5.4", "neither an answer nor a proof that there is none")
+			reason = fail(q.name, q.qtype, CheckDenial, "RFC 4035 section 5.4", "neither an answer nor a proof that there is none")
 		}
-		return w.unsigned(name, qtype, reason)
+		return w.unsigned(q, reason)
 	}
-	a, reason, err := w.try(signers, func(z *zone) (answer, *Error) { return w.denied(sets, z, name, qtype) })
+	a, reason, err := w.try(signers, func(z *zone) (answer, *Error) { return w.denied(sets, z, q) })
 	if reason != nil {
-		return w.unsigned(name, qtype, reason)
+		return w.unsigned(q, reason)
 	}
 	return a, err
 }
 
 // try judges by the keys of one signer after the other until one gives a secure
 // verdict. Failing that, the first fault is returned, and if there is none, an
-// insecure verdict; an err is the network's.
+// insecure verdict; an err is the network's. A zone that is known, but not a key
+// that signed, is fetched again.
 func (w *walk) try(signers []string, judge func(*zone) (answer, *Error)) (a answer, fault *Error, err error) {
 	for _, name := range signers {
 		z, err := w.zone(name)
-		e, ok := err.(*Error)
-		switch {
-		case ok:
-		case err != nil:
+		e, bogus := err.(*Error)
+		if err != nil && !bogus {
 			return answer{}, nil, err
-		case z.insecure != nil:
-			a = w.insecure(z)
-		default:
-			a, e = judge(z)
-			if e == nil && a.Status == Secure {
-				return a, nil, nil
+		}
+		if !bogus {
+			var b answer
+			b, e = w.judgeBy(z, judge)
+			if e == nil && b.Status == Secure {
+				return b, nil, nil
+			}
+			if e == nil {
+				a = b
 			}
 		}
 		if fault == nil {
@@ -88,6 +106,27 @@ func (w *walk) try(signers []string, judge func(*zone) (answer, *Error)) (a answ
 		}
 	}
 	return a, fault, nil
+}
+
+// judgeBy judges by what is known of a zone, and if its keys have changed, by what
+// they are now.
+func (w *walk) judgeBy(z *zone, judge func(*zone) (answer, *Error)) (answer, *Error) {
+	if z.insecure != nil {
+		return w.insecure(z), nil
+	}
+	w.unknownKey = false
+	a, e := judge(z)
+	if e == nil || !w.unknownKey {
+		return a, e
+	}
+	switch fresh := w.refetch(z); {
+	case fresh == nil:
+		return a, e
+	case fresh.insecure != nil:
+		return w.insecure(fresh), nil
+	default:
+		return judge(fresh)
+	}
 }
 
 // signed judges an RRset by the keys of a secure zone, and its expansion from a
@@ -101,40 +140,49 @@ func (w *walk) signed(set *rrset, z *zone, authority []*rrset) (answer, *Error) 
 	if int(sig.Labels) >= countLabels(set.name) {
 		return a, nil
 	}
-	d, fault := w.denials(denialSets(authority), z, set.name, set.rrtype)
-	p, err := d.denyExpansion(set.name, set.rrtype, int(sig.Labels))
-	switch {
-	case err != nil && fault != nil:
-		return answer{}, fault
-	case err != nil:
-		return answer{}, err
-	case p.insecure != nil:
-		return answer{Result: Result{Status: Insecure, TTL: d.ttl, Reason: p.insecure}}, nil
+	q := w.about(set.name, set.rrtype)
+	b, _, err := w.prove(denialSets(authority), z, q, func(d denials) (proof, *Error) {
+		return d.denyExpansion(set.name, set.rrtype, int(sig.Labels))
+	})
+	if err != nil || b.Status != Secure {
+		return b, err
 	}
 	a.Wildcard = true
-	a.TTL = min(a.TTL, d.ttl)
+	a.TTL = min(a.TTL, b.TTL)
 	return a, nil
 }
 
 // denied judges a denial by the keys of a secure zone.
-func (w *walk) denied(sets []*rrset, z *zone, name string, qtype uint16) (answer, *Error) {
-	d, fault := w.denials(sets, z, name, qtype)
-	p, err := d.deny(name, qtype)
+func (w *walk) denied(sets []*rrset, z *zone, q about) (answer, *Error) {
+	a, p, err := w.prove(sets, z, q, func(d denials) (proof, *Error) { return d.deny(q.name, q.qtype) })
+	if err != nil || a.Status != Secure {
+		return a, err
+	}
+	a.Denied, a.delegation = true, p.delegation
+	return a, nil
+}
+
+// prove judges NSEC and NSEC3 by the keys of a secure zone and by what deny makes
+// of those that are valid. If these do not suffice, the fault is with one that is
+// not, if there is one.
+func (w *walk) prove(sets []*rrset, z *zone, q about, deny func(denials) (proof, *Error)) (answer, proof, *Error) {
+	d, fault := w.denials(sets, z, q)
+	p, err := deny(d)
 	switch {
 	case err != nil && fault != nil:
-		return answer{}, fault
+		return answer{}, p, fault
 	case err != nil:
-		return answer{}, err
+		return answer{}, p, err
 	case p.insecure != nil:
-		return answer{Result: Result{Status: Insecure, TTL: d.ttl, Reason: p.insecure}}, nil
+		return answer{Result: Result{Status: Insecure, TTL: d.ttl, Reason: p.insecure}}, p, nil
 	}
-	return answer{Result: Result{Status: Secure, Denied: true, Sig: d.sigs[p.matching], Signer: z.name, TTL: d.ttl}, delegation: p.delegation}, nil
+	return answer{Result: Result{Status: Secure, Sig: d.sigs[p.matching], Signer: z.name, TTL: d.ttl}}, p, nil
 }
 
 // unsigned judges an answer that nobody signed who may, for that reason: it is
 // insecure if the zone that holds the name is, else bogus.
-func (w *walk) unsigned(name string, qtype uint16, reason *Error) (answer, error) {
-	apex, err := w.apex(anchored(name, qtype))
+func (w *walk) unsigned(q about, reason *Error) (answer, error) {
+	apex, err := w.apex(anchored(q.name, q.qtype))
 	if err != nil {
 		return answer{}, err
 	}

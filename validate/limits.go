@@ -2,6 +2,9 @@ package validate
 
 import "time"
 
+// limitRule is what the reason cites for a limit: none of them is in an RFC.
+const limitRule = "limit of this validator"
+
 // What a session and one of its look-ups may cost. Whatever is in a message was put there by the peer
 // or by someone on the path, so each loop over it is bounded. A limit that is
 // exceeded makes the answer bogus.
@@ -13,10 +16,15 @@ const (
 	// maxQuestions bounds the questions of a session, maxRecordsTotal and
 	// maxOctets the answers. A chain takes two questions for each zone, and the
 	// search for cuts one for each label at most: from the root to a signaling
-	// name a dozen answers of a few records each.
+	// name a dozen answers of a few kilobytes each.
 	maxQuestions    = 96
-	maxRecordsTotal = 4096
-	maxOctets       = 1 << 20
+	maxRecordsTotal = 2048
+	maxOctets       = 1 << 18
+
+	// maxCost bounds the work of a session, in units of about a microsecond
+	// (see cost.go). A cold chain of six zones with P-384 keys takes fourteen
+	// verifications, which are 10,220 units.
+	maxCost = 12000
 
 	// maxChain bounds the zones on the way to an anchor. Deep reverse trees
 	// have about ten.

@@ -15,6 +15,7 @@ type chain3 struct {
 	d      denials
 	rrs    []*dns.NSEC3
 	hashes map[string]string // of names
+	spent  *Error            // a hash that the session cannot afford, nil if none
 }
 
 // chain3 sorts out the NSEC3 that are of use. Unknown hashes and flags are
@@ -44,11 +45,20 @@ func (d denials) deny3(name string, qtype uint16) (proof, *Error) {
 	if err != nil {
 		return proof{}, err
 	}
+	p, err := c.deny(name, qtype)
+	if c.spent != nil {
+		return proof{}, c.spent
+	}
+	return p, err
+}
+
+// deny is deny3 for a chain.
+func (c *chain3) deny(name string, qtype uint16) (proof, *Error) {
 	if insecure := c.tooManyIterations(name, qtype); insecure != nil {
 		return proof{insecure: insecure}, nil
 	}
 	if matching := c.matching(name); matching != nil {
-		p, err := d.denyType(matching.TypeBitMap, name, name, qtype)
+		p, err := c.d.denyType(matching.TypeBitMap, name, name, qtype)
 		p.matching = matching
 		return p, err
 	}
@@ -61,10 +71,10 @@ func (d denials) deny3(name string, qtype uint16) (proof, *Error) {
 	}
 	wild := wildcard(encloser)
 	if matching := c.matching(wild); matching != nil {
-		return d.denyType(matching.TypeBitMap, wild, name, qtype)
+		return c.d.denyType(matching.TypeBitMap, wild, name, qtype)
 	}
 	if c.covering(wild) == nil {
-		return proof{}, d.fail(name, qtype, "RFC 5155 section 8.4", "no NSEC3 of %s denies the wildcard %s", d.zone, wild)
+		return proof{}, c.d.fail(name, qtype, "RFC 5155 section 8.4", "no NSEC3 of %s denies the wildcard %s", c.d.zone, wild)
 	}
 	return proof{}, nil
 }
@@ -78,7 +88,11 @@ func (d denials) denyExpansion3(name string, qtype uint16, encloser int) (proof,
 	if insecure := c.tooManyIterations(name, qtype); insecure != nil {
 		return proof{insecure: insecure}, nil
 	}
-	return c.denyName(ancestor(name, encloser+1), name, qtype)
+	p, err := c.denyName(ancestor(name, encloser+1), name, qtype)
+	if c.spent != nil {
+		return proof{}, c.spent
+	}
+	return p, err
 }
 
 // tooManyIterations returns why the zone's NSEC3 are not considered, nil if
@@ -94,7 +108,7 @@ func (c *chain3) tooManyIterations(name string, qtype uint16) *Error {
 // closestEncloser returns the longest ancestor of the name that has an NSEC3
 // (RFC 5155 section 8.3).
 func (c *chain3) closestEncloser(name string, qtype uint16) (string, *Error) {
-	for n := name; n != c.d.zone; {
+	for n := name; n != c.d.zone && c.spent == nil; {
 		n = parent(n)
 		matching := c.matching(n)
 		if matching == nil {
@@ -136,6 +150,9 @@ func (c *chain3) matching(name string) *dns.NSEC3 {
 // covering returns the NSEC3 in whose span the name's hash is, or nil.
 func (c *chain3) covering(name string) *dns.NSEC3 {
 	hash := c.hash(name)
+	if hash == "" {
+		return nil
+	}
 	for _, rr := range c.rrs {
 		owner, next := ownerHash(rr), strings.ToUpper(rr.NextDomain)
 		switch {
@@ -150,12 +167,18 @@ func (c *chain3) covering(name string) *dns.NSEC3 {
 
 func ownerHash(rr *dns.NSEC3) string { return strings.ToUpper(rr.Hdr.Name[:hashLength]) }
 
-// hash returns the name's hash with the chain's parameters.
+// hash returns the name's hash with the chain's parameters, "" if the session
+// cannot afford it: names with many labels are the attack of CVE-2023-50868.
 func (c *chain3) hash(name string) string {
 	h, ok := c.hashes[name]
-	if !ok {
-		h = dns.HashName(name, dns.SHA1, c.rrs[0].Iterations, c.rrs[0].Salt)
-		c.hashes[name] = h
+	if ok || c.spent != nil {
+		return h
 	}
+	iterations, salt := c.rrs[0].Iterations, c.rrs[0].Salt
+	if c.spent = c.d.budget.spend(name, dns.TypeNSEC3, hashCost(int(iterations), len(salt)/2)); c.spent != nil {
+		return ""
+	}
+	h = dns.HashName(name, dns.SHA1, iterations, salt)
+	c.hashes[name] = h
 	return h
 }

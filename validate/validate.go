@@ -136,6 +136,10 @@ func New(anchors *Anchors, o Options) *Validator {
 	}
 }
 
+// clock returns the time by the wall clock alone: a clock that is set is to be
+// believed, as signatures are valid by it.
+func (v *Validator) clock() time.Time { return v.now().Round(0) }
+
 // Lookup is [Session.Lookup] in a session of its own.
 func (v *Validator) Lookup(ctx context.Context, x Exchanger, name string, qtype uint16) (Result, error) {
 	return v.Session(x).Lookup(ctx, name, qtype)

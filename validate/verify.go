@@ -13,7 +13,7 @@ import (
 // the caller's to bound. The error is an [*Error].
 func Verify(zone string, rrs []dns.RR, sig *dns.RRSIG, k *dns.DNSKEY, now time.Time) error {
 	if len(rrs) == 0 || len(rrs) > maxRecords {
-		return fail(zone, sig.TypeCovered, CheckLimit, "", "an RRset of %d records, not 1 to %d", len(rrs), maxRecords)
+		return fail(zone, sig.TypeCovered, CheckLimit, limitRule, "an RRset of %d records, not 1 to %d", len(rrs), maxRecords)
 	}
 	zone = dns.CanonicalName(zone)
 	set := &rrset{name: dns.CanonicalName(rrs[0].Header().Name), rrtype: rrs[0].Header().Rrtype}
@@ -28,14 +28,14 @@ func Verify(zone string, rrs []dns.RR, sig *dns.RRSIG, k *dns.DNSKEY, now time.T
 	case dns.CanonicalName(k.Hdr.Name) != zone:
 		return refuse(CheckKey, sigRules, "the key is another zone's")
 	}
-	if err := (&walk{now: now}).checkPeriod(sig, set); err != nil {
+	if err := checkPeriod(sig, set, now); err != nil {
 		return err
 	}
 	if fault := keyFault(k); fault != "" {
-		return refuse(CheckKey, "", "the key "+fault)
+		return refuse(CheckKey, keyRules, "the key "+fault)
 	}
 	if !SupportedAlgorithm(k.Algorithm) || !supportedSize(k) {
-		return refuse(CheckAlgorithm, "", "the key is of an algorithm or size that is not supported")
+		return refuse(CheckAlgorithm, "RFC 4035 section 5.2", "the key is of an algorithm or size that is not supported")
 	}
 	if sig.Verify(k, rrs) != nil {
 		return refuse(CheckSignature, "RFC 4035 section 5.3.3", "does not verify")

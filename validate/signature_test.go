@@ -118,7 +118,7 @@ func spoiled(sig *dns.RRSIG, n int) []dns.RR {
 }
 
 func TestSignaturesOfALookupAreBounded(t *testing.T) {
-	const bound = 96
+	const bound = 12000 / 190 // what a session may cost, in signatures of P-256
 	l := hierarchy(t)
 	v := validator(t, l)
 	if _, err := v.Lookup(t.Context(), l, "example.net.", dns.TypeSOA); err != nil {
@@ -130,8 +130,8 @@ func TestSignaturesOfALookupAreBounded(t *testing.T) {
 		set := records(name + ".example.net. 300 IN NSEC z.example.net. A")
 		m.Ns = append(append(m.Ns, set...), spoiled(l.Zone("example.net.").Sign(set)[0].(*dns.RRSIG), 16)...)
 	}
-	if got := validate.Verifications(t.Context(), v, m, l, "none.example.net.", dns.TypeA); got != bound {
-		t.Errorf("Expected %d verifications, got %d", bound, got)
+	if got := validate.Verifications(t.Context(), v, m, l, "none.example.net.", dns.TypeA); got > bound || got < bound*3/4 {
+		t.Errorf("Expected nearly %d verifications, got %d", bound, got)
 	}
 }
 

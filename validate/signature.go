@@ -1,0 +1,127 @@
+package validate
+
+import (
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// verify returns the first of the RRset's signatures that one of the zone's
+// keys made and that is valid now. One is enough, of any algorithm (RFC 6840
+// section 5.11). The error is about the signature that came furthest.
+func (w *walk) verify(set *rrset, z *zone) (*dns.RRSIG, *Error) {
+	worst := fail(set.name, set.rrtype, CheckSigned, sigRules, "no RRSIG by %s", z.name)
+	progress := func(e *Error) {
+		if rank(e.Check) > rank(worst.Check) {
+			worst = e
+		}
+	}
+	if err := w.s.budget.spend(set.name, set.rrtype, set.cost()); err != nil {
+		return nil, err
+	}
+	signed, checks := set.digest(), 0
+	for _, sig := range set.sigs {
+		if sig.SignerName != z.name {
+			continue
+		}
+		if err := checkPeriod(sig, set, w.now); err != nil {
+			progress(err)
+			continue
+		}
+		keys := z.named(sig)
+		if len(keys) == 0 {
+			w.unknownKey = true
+			progress(fail(set.name, set.rrtype, CheckKey, sigRules, "RRSIG by %s key %d (%s): no such key can be used in its DNSKEY RRset",
+				z.name, sig.KeyTag, dns.AlgorithmToString[sig.Algorithm]).by(z.name, sig.KeyTag))
+		}
+		for _, k := range keys {
+			if checks++; checks > maxChecks {
+				return nil, fail(set.name, set.rrtype, CheckLimit, limitRule, "more than %d signatures times keys, and none verified", maxChecks).by(z.name, sig.KeyTag)
+			}
+			ok, err := w.verifyOne(set, signed, sig, k)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				return sig, nil
+			}
+			progress(fail(set.name, set.rrtype, CheckSignature, "RFC 4035 section 5.3.3", "RRSIG by %s key %d does not verify",
+				z.name, sig.KeyTag).by(z.name, sig.KeyTag))
+		}
+	}
+	return nil, worst
+}
+
+// rank orders the checks of a signature by how far it came.
+func rank(c Check) int {
+	return slices.Index([]Check{CheckSigned, CheckKey, CheckPeriod, CheckSignature}, c)
+}
+
+// named returns the zone's keys that a signature may be by.
+func (z *zone) named(sig *dns.RRSIG) []key {
+	var ks []key
+	for _, k := range z.keys {
+		if k.tag == sig.KeyTag && k.Algorithm == sig.Algorithm {
+			ks = append(ks, k)
+		}
+	}
+	return ks
+}
+
+// checkPeriod checks that the RRSIG is valid now, in serial number arithmetic
+// (RFC 4034 section 3.1.5, RFC 1982).
+func checkPeriod(sig *dns.RRSIG, set *rrset, at time.Time) *Error {
+	now := uint32(at.Unix()) // #nosec G115 -- serial number arithmetic
+	detail := ""
+	switch {
+	case int32(sig.Expiration-sig.Inception) < 0: // #nosec G115
+		detail = "expires before its inception"
+	case int32(now-sig.Inception) < 0: // #nosec G115
+		detail = "is not valid before " + dns.TimeToString(sig.Inception)
+	case int32(sig.Expiration-now) < 0: // #nosec G115
+		detail = "expired " + dns.TimeToString(sig.Expiration)
+	default:
+		return nil
+	}
+	return fail(set.name, set.rrtype, CheckPeriod, sigRules, "RRSIG by %s key %d %s (now: %s)",
+		sig.SignerName, sig.KeyTag, detail, dns.TimeToString(now)).by(sig.SignerName, sig.KeyTag)
+}
+
+// verifyOne does the arithmetic for one signature, of records with that digest,
+// and one key. The error says that the session has used up its share.
+func (w *walk) verifyOne(set *rrset, signed fingerprint, sig *dns.RRSIG, k key) (bool, *Error) {
+	f, ok := identify(signed, sig, k)
+	if !ok {
+		return false, nil // not what a message can hold
+	}
+	if w.v.verified.has(f) {
+		return true, nil
+	}
+	if err := w.s.budget.check(set, k); err != nil {
+		return false, err
+	}
+	if sig.Verify(k.DNSKEY, set.rrs) != nil {
+		return false, nil
+	}
+	w.v.verified.put(f)
+	return true, nil
+}
+
+// identify returns the fingerprint of all that the result of a verification
+// depends on; TTLs are not part of it (the Original TTL is).
+func identify(signed fingerprint, sig *dns.RRSIG, k key) (fingerprint, bool) {
+	shared := dns.Copy(k.DNSKEY) // other look-ups use the key too, and packing writes to it
+	s, d := pack(sig), pack(shared)
+	if s == nil || d == nil {
+		return fingerprint{}, false
+	}
+	return digest(signed[:], s, d), true
+}
+
+// holds returns how long an RRset may be kept: by its TTL, the Original TTL and
+// what is left of its signature (RFC 4035 section 5.3.3).
+func (w *walk) holds(set *rrset, sig *dns.RRSIG) time.Duration {
+	left := sig.Expiration - uint32(w.now.Unix()) // #nosec G115 -- checkPeriod made sure that it is not negative
+	return time.Duration(min(set.ttl, sig.OrigTtl, left)) * time.Second
+}
