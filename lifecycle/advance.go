@@ -1,0 +1,295 @@
+package lifecycle
+
+import (
+	"slices"
+	"time"
+
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/observe"
+)
+
+// Advance returns the state after what was read since the last time: of the
+// parent, of the nameservers, either of which may be zero, and of the zone
+// itself. Peers whose host has no record in the new state any more have left,
+// and their keys go (rule D3).
+func Advance(c Config, s State, f Facts, p Parent, l Look, now time.Time) State {
+	s.Hosts, s.Keys = slices.Clone(s.Hosts), slices.Clone(s.Keys)
+	a := &advance{State: s, c: c, f: f, look: l, now: now}
+	a.remember()
+	a.readDS(p)
+	a.readNS(p)
+	a.hear()
+	a.list()
+	a.converge()
+	a.sync()
+	a.keys()
+	a.depart()
+	a.Phase = a.phase()
+	return a.State
+}
+
+type advance struct {
+	State
+	c    Config
+	f    Facts
+	look Look
+	now  time.Time
+}
+
+// hosts returns those that resolvers may ask, now or once the zone is as the
+// owner wants it: target, the zone's NS and the parent's.
+func hosts(s State, f Facts) []string { return union(f.Target, f.NS, s.ParentNS) }
+
+// Hosts returns the nameservers that have to be looked at.
+func Hosts(s State, f Facts) []string { return hosts(s, f) }
+
+// remember makes a record for every host and key that there is none of, and
+// drops those that nothing depends on.
+func (a *advance) remember() {
+	wanted := slices.Concat(a.c.Own, a.f.Peers, a.f.Target, a.f.NS, a.ParentNS)
+	for _, name := range wanted {
+		if a.host(name) == nil && len(a.Hosts) < MaxHosts {
+			h := Host{Name: name}
+			// A peer without a record is one of an older store: it may have been
+			// in any NS RRset.
+			h.Delegated = slices.Contains(a.f.Peers, name) && !slices.Contains(hosts(a.State, a.f), name)
+			a.Hosts = append(a.Hosts, h)
+		}
+	}
+	a.Hosts = slices.DeleteFunc(a.Hosts, func(h Host) bool { return !slices.Contains(wanted, h.Name) })
+	slices.SortFunc(a.Hosts, func(x, y Host) int { return compare(x.Name, y.Name) })
+
+	for _, k := range a.f.Keys {
+		if a.key(k.Key) == nil {
+			a.Keys = append(a.Keys, Key{Key: k.Key})
+		}
+	}
+	a.Keys = slices.DeleteFunc(a.Keys, func(k Key) bool {
+		return !slices.ContainsFunc(a.f.Keys, func(o OwnKey) bool { return o.Key == k.Key })
+	})
+}
+
+func compare(x, y string) int {
+	switch {
+	case x < y:
+		return -1
+	case x > y:
+		return 1
+	}
+	return 0
+}
+
+// host returns the record of a host, nil if there is none.
+func (s *State) host(name string) *Host {
+	for i := range s.Hosts {
+		if s.Hosts[i].Name == name {
+			return &s.Hosts[i]
+		}
+	}
+	return nil
+}
+
+// key returns the record of a key, nil if there is none.
+func (s *State) key(k merge.Key) *Key {
+	for i := range s.Keys {
+		if s.Keys[i].Key == k {
+			return &s.Keys[i]
+		}
+	}
+	return nil
+}
+
+// readDS takes over what the parent says of DS. What was not read has not
+// changed.
+func (a *advance) readDS(p Parent) {
+	if p.DSStatus == observe.DSUnread {
+		a.judgeDS(p)
+		return
+	}
+	if !a.DSAt.IsZero() && p.At.Sub(a.DSAt) > a.c.gap() && a.Phase != Complete {
+		a.DSSince = time.Time{} // nobody knows what it was meanwhile
+		a.SyncFrom, a.SyncedAt = time.Time{}, time.Time{}
+	}
+	a.HeldDS = a.HeldDS.read(p.At, p.DSTTL)
+	if present := a.DSStatus == observe.DSPresent; present && p.DSStatus.Absent() {
+		a.AbsentFrom = a.HeldDS.after(p.At)
+	}
+	a.DSAt, a.DSStatus, a.DS = p.At, p.DSStatus, nil
+	if p.DSStatus == observe.DSPresent {
+		a.DS = slices.Clone(p.DS)
+	}
+	a.judgeDS(p)
+	for i := range a.Keys {
+		k := &a.Keys[i]
+		switch named := names(a.c.Zone, a.DS, k.Key); {
+		case named && k.DSSince.IsZero():
+			k.DSSince, k.InDSFrom = p.At, a.HeldDS.after(p.At)
+			k.DSGone, k.GoneFrom = time.Time{}, time.Time{}
+		case !named && k.DSGone.IsZero():
+			// Also of a key that was not there before: it may have been before
+			// the first reading.
+			k.DSGone, k.GoneFrom = p.At, a.HeldDS.after(p.At)
+			k.DSSince, k.InDSFrom = time.Time{}, time.Time{}
+		}
+	}
+}
+
+// judgeDS decides whether DS, as it was last read, holds every secure-entry key
+// of the joint sets, which may have changed since.
+func (a *advance) judgeDS(p Parent) {
+	switch {
+	case a.DSStatus != observe.DSPresent || len(Unnamed(a.c.Zone, a.DS, a.f.Joint)) > 0:
+		a.DSSince = time.Time{}
+	case a.DSSince.IsZero():
+		a.DSSince = a.now
+	}
+}
+
+// names reports whether one of the digests is that of k.
+func names(zone string, ds []merge.DS, k merge.Key) bool {
+	return slices.ContainsFunc(ds, func(d merge.DS) bool { return d.Names(zone, k) })
+}
+
+// Unnamed returns the secure-entry keys of the joint sets that DS does not name.
+// A key of which only a digest is known is compared by tag and algorithm, since
+// the parent may have another type of digest of it.
+func Unnamed(zone string, ds []merge.DS, j merge.Joint) []merge.Ref {
+	var lacking []merge.Ref
+	for _, k := range j.CDNSKEY {
+		if !names(zone, ds, k) {
+			lacking = append(lacking, k.Ref())
+		}
+	}
+	for _, u := range j.Unmatched {
+		if !slices.ContainsFunc(ds, func(d merge.DS) bool { return d.KeyTag == u.KeyTag && d.Algorithm == u.Algorithm }) {
+			lacking = append(lacking, merge.Ref{Tag: u.KeyTag, Algorithm: u.Algorithm})
+		}
+	}
+	return lacking
+}
+
+// readNS takes over what the parent delegates to.
+func (a *advance) readNS(p Parent) {
+	if p.NSRead {
+		a.NSAt, a.ParentNS = p.At, union(p.NS)
+		a.remember()
+	}
+	for i := range a.Hosts {
+		h := &a.Hosts[i]
+		switch {
+		case !p.NSRead:
+		case slices.Contains(p.NS, h.Name):
+			h.Parent, h.Delegated = h.Parent.read(p.At, p.NSTTL), true
+		default:
+			h.Parent = h.Parent.read(p.At, 0)
+		}
+		if !a.NSAt.IsZero() && slices.Contains(hosts(a.State, a.f), h.Name) {
+			h.ParentRead = true
+		}
+	}
+}
+
+// hear takes over which nameservers were heard.
+func (a *advance) hear() {
+	if a.look.At.IsZero() {
+		return
+	}
+	ttl := a.c.TTL
+	for _, name := range hosts(a.State, a.f) {
+		h := a.host(name)
+		if h == nil {
+			continue
+		}
+		if seen, ok := a.look.seen(name); ok && !seen.Silent {
+			h.KeyTTL = seen.KeyTTL
+		} else {
+			h.KeyTTL = max(h.KeyTTL, seen.KeyTTL)
+		}
+		ttl = max(ttl, h.KeyTTL)
+	}
+	a.HeldKeys = a.HeldKeys.read(a.look.At, ttl)
+}
+
+// list takes over which nameservers of the target name which hosts in NS. One
+// that is behind sends resolvers to a host that the others name no more.
+func (a *advance) list() {
+	for i := range a.Hosts {
+		h := &a.Hosts[i]
+		var ttl time.Duration
+		listed := slices.DeleteFunc(slices.Clone(h.ListedBy), func(by string) bool { return !slices.Contains(a.f.Target, by) })
+		for _, seen := range a.look.Seen {
+			if !slices.Contains(a.f.Target, seen.Host) || len(seen.NS) == 0 {
+				continue
+			}
+			listed = slices.DeleteFunc(listed, func(by string) bool { return by == seen.Host })
+			if slices.Contains(seen.NS, h.Name) {
+				listed, ttl = append(listed, seen.Host), max(ttl, seen.NSTTL)
+			}
+		}
+		h.ListedBy = union(listed)
+		if len(h.ListedBy) > 0 {
+			ttl = max(ttl, h.Child.TTL)
+		}
+		if slices.Contains(a.f.NS, h.Name) {
+			ttl = max(ttl, a.f.NSTTL)
+		}
+		h.Child, h.Delegated = h.Child.read(a.now, ttl), h.Delegated || ttl > 0
+		if seen, ok := a.look.seen(h.Name); ok && len(seen.NS) > 0 {
+			h.Differs = !slices.Equal(union(seen.NS), union(a.f.Target))
+		}
+	}
+}
+
+// sync runs the wait that begins once all nameservers and DS are as they have to
+// be, and finds it over by readings that were made after its end.
+func (a *advance) sync() {
+	if a.ConvergedSince.IsZero() || a.DSSince.IsZero() {
+		a.SyncFrom, a.SyncedAt = time.Time{}, time.Time{}
+		return
+	}
+	began := latest(a.ConvergedSince, a.DSSince)
+	if from := latest(a.HeldDS.after(began), a.HeldKeys.after(began)); a.SyncFrom.IsZero() || a.SyncFrom.Before(began) {
+		a.SyncFrom, a.SyncedAt = from, time.Time{}
+	}
+	if a.SyncedAt.IsZero() && !a.ConvergedAt.Before(a.SyncFrom) && !a.DSAt.Before(a.SyncFrom) {
+		a.SyncedAt = a.now
+	}
+}
+
+// phase returns the phase that the state amounts to.
+func (a *advance) phase() Phase {
+	all := hosts(a.State, a.f)
+	absent := a.DSStatus.Absent() && !a.DSAt.Before(a.AbsentFrom)
+	switch {
+	case a.left():
+		return Left
+	case len(a.c.external(all, a.f.Peers)) == 0:
+		return Single
+	case absent:
+		return Insecure
+	case !a.f.Serving || len(a.f.Missing) > 0:
+		return Collecting
+	case a.ConvergedSince.IsZero():
+		return Joint
+	case a.SyncedAt.IsZero():
+		return Converged
+	case len(a.delegationDiffers()) > 0:
+		return Synced
+	}
+	return Complete
+}
+
+// left reports whether none of our nameservers is one of the zone's.
+func (s *State) left(c Config) bool {
+	for _, name := range c.Own {
+		if h := s.host(name); h == nil || h.Missing.IsZero() {
+			return false
+		}
+	}
+	return len(c.Own) > 0
+}
+
+func (a *advance) left() bool { return a.State.left(a.c) }
+
+// delegationDiffers returns where NS is not the target.
+func (a *advance) delegationDiffers() []string { return differs(a.State, a.f) }

@@ -1,0 +1,167 @@
+package lifecycle
+
+import (
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/observe"
+)
+
+// server is a nameserver with one address that serves these sets, signed by
+// these keys.
+func server(host string, dnskey, cdnskey, signers []merge.Key) observe.Server {
+	apex := observe.Apex{
+		DNSKEY:  observe.Set[merge.Key]{Records: dnskey, TTL: time.Hour, Signers: signers},
+		CDNSKEY: observe.Set[merge.Key]{Records: cdnskey, Signers: signers},
+		CDS:     observe.Set[merge.DS]{Records: digests(cdnskey...), Signers: signers},
+		SOA:     observe.Set[uint32]{Records: []uint32{1}, Signers: signers},
+	}
+	return observe.Server{Host: host, Addresses: []observe.Address{{Addr: netip.MustParseAddr("192.0.2.1"), UDP: apex, TCP: apex}}}
+}
+
+func announced(entries, data []merge.Key) merge.Announcement {
+	return merge.Announcement{DNSKEY: data, CDNSKEY: entries, CDS: digests(entries...), TTL: time.Hour}
+}
+
+func TestOnlyDSVouches(t *testing.T) {
+	keys, entries := []merge.Key{ksk(2), zsk(2)}, []merge.Key{ksk(2)}
+	for _, tt := range []struct {
+		name   string
+		server observe.Server
+		ds     []merge.DS
+		want   bool
+	}{
+		{"signed by a key in DS", server(b1, keys, entries, []merge.Key{ksk(2)}), digests(ksk(2)), true},
+		{"among others", server(b1, keys, entries, []merge.Key{zsk(2), ksk(2)}), digests(ksk(1), ksk(2)), true},
+		{"signed by another", server(b1, keys, entries, []merge.Key{zsk(2)}), digests(ksk(2)), false},
+		{"signed by a key in DS that is not in DNSKEY", server(b1, []merge.Key{ksk(3)}, entries, []merge.Key{ksk(2)}), digests(ksk(2)), false},
+		{"no DS", server(b1, keys, entries, []merge.Key{ksk(2)}), nil, false},
+		{"no answer", observe.Server{Host: b1}, digests(ksk(2)), false},
+	} {
+		if v, ok := VouchedBy(zoneName, tt.server, tt.ds); ok != tt.want || ok && len(v.DNSKEY) != 2 {
+			t.Errorf("%s: expected %v, got %v %v", tt.name, tt.want, ok, v)
+		}
+	}
+	unsigned := server(b1, keys, entries, []merge.Key{ksk(2)})
+	for _, apex := range []*observe.Apex{&unsigned.Addresses[0].UDP, &unsigned.Addresses[0].TCP} {
+		apex.CDS.Signers, apex.CDNSKEY.Signers = nil, []merge.Key{ksk(9)}
+	}
+	if v, ok := VouchedBy(zoneName, unsigned, digests(ksk(2))); !ok || len(v.CDS)+len(v.CDNSKEY) > 0 {
+		t.Errorf("Expected CDS and CDNSKEY that no key of DNSKEY signed not to count, got %v", v)
+	}
+}
+
+func TestOfAHostThatNoCNSNamedOnlyKeysWithConsentCount(t *testing.T) {
+	v := Vouched{DNSKEY: []merge.Key{ksk(2), zsk(2), zsk(3)}, CDNSKEY: []merge.Key{ksk(2)}}
+	for _, tt := range []struct {
+		name string
+		a    merge.Announcement
+		v    Vouched
+		want merge.Announcement
+		left int
+	}{
+		{"all of it", announced([]merge.Key{ksk(2)}, []merge.Key{zsk(2)}), v, announced([]merge.Key{ksk(2)}, []merge.Key{zsk(2)}), 0},
+		{"by CDS alone", announced([]merge.Key{ksk(2)}, []merge.Key{zsk(2)}), Vouched{DNSKEY: v.DNSKEY, CDS: digests(ksk(2))}, announced([]merge.Key{ksk(2)}, []merge.Key{zsk(2)}), 0},
+		{"a squatter's", announced([]merge.Key{ksk(8)}, []merge.Key{zsk(8)}), v, announced(nil, nil), 2},
+		{"a squatter's beside copied ones", announced([]merge.Key{ksk(2), ksk(8)}, []merge.Key{zsk(2), zsk(8)}), v, announced([]merge.Key{ksk(2)}, []merge.Key{zsk(2)}), 2},
+		{"DNSKEY vouches for no secure entry", announced([]merge.Key{zsk(3)}, []merge.Key{zsk(3)}), v, announced(nil, []merge.Key{zsk(3)}), 1},
+		{"nothing vouched for", announced([]merge.Key{ksk(2)}, []merge.Key{zsk(2)}), Vouched{}, announced(nil, nil), 2},
+	} {
+		got, left := Consented(zoneName, tt.a, tt.v)
+		if !reflect.DeepEqual(got, tt.want) || len(left) != tt.left {
+			t.Errorf("%s: expected %v and %d left, got %v and %v", tt.name, tt.want, tt.left, got, left)
+		}
+	}
+}
+
+func TestASeedHoldsTheOthersKeys(t *testing.T) {
+	ours := []merge.Key{ksk(1), zsk(1)}
+	ds := digests(ksk(1), ksk(2))
+	v := Vouched{DNSKEY: []merge.Key{ksk(2), zsk(2), zsk(1)}, CDNSKEY: []merge.Key{ksk(1), ksk(2)}, CDS: digests(ksk(1), ksk(2)), TTL: time.Hour}
+	s := SeedFrom(zoneName, ours, []Vouched{v}, ds, epoch)
+	j := merge.Union(zoneName, merge.Local{DNSKEY: ours, SecureEntry: []merge.Key{ksk(1)}}, []merge.Peer{s.Peer()})
+	if len(j.CDNSKEY) != 2 || len(j.CDS) != 2 || len(j.Unmatched) != 0 || len(j.DNSKEY) != 4 {
+		t.Errorf("Expected both providers' keys, got %+v", j)
+	}
+
+	v.CDS, v.CDNSKEY = nil, nil // a provider that says nothing wants DS to stay as it is
+	s = SeedFrom(zoneName, ours, []Vouched{v}, ds, epoch)
+	if want := digests(ksk(2)); !reflect.DeepEqual(s.CDS, want) {
+		t.Errorf("Expected %v from DS, got %v", want, s.CDS)
+	}
+	v.CDNSKEY, v.CDS = []merge.Key{{Protocol: 3, PublicKey: "AA=="}}, []merge.DS{{Digest: "00"}}
+	if s = SeedFrom(zoneName, ours, []Vouched{v}, ds, epoch); !reflect.DeepEqual(s.CDS, digests(ksk(2))) || len(s.CDNSKEY) > 0 {
+		t.Errorf("Expected the wish to delete DS not to be taken up, got %v", s)
+	}
+	s = SeedFrom(zoneName, ours, []Vouched{{DNSKEY: ours, CDS: digests(ksk(1))}}, digests(ksk(1)), epoch)
+	if !s.Empty() || s.At.IsZero() {
+		t.Errorf("Expected an answer with our keys alone to be an answer, got %v", s)
+	}
+}
+
+func TestSeedsGoOnceTheirHoldersAreKnown(t *testing.T) {
+	s := Seed{At: epoch, DNSKEY: []merge.Key{zsk(2)}, CDNSKEY: []merge.Key{ksk(2)}, CDS: digests(ksk(2)), TTL: time.Hour}
+	const maxZoneTTL = 24 * time.Hour
+	if got := s.Settle(false, maxZoneTTL, epoch); !reflect.DeepEqual(got, s) {
+		t.Errorf("Expected nothing to change, got %v", got)
+	}
+	s = s.Settle(true, maxZoneTTL, epoch)
+	if len(s.CDS)+len(s.CDNSKEY) > 0 || len(s.DNSKEY) != 1 {
+		t.Errorf("Expected the secure entries to go at once and nothing else, got %v", s)
+	}
+	s = s.Settle(false, maxZoneTTL, epoch.Add(time.Hour)).Settle(true, maxZoneTTL, epoch.Add(2*time.Hour))
+	end := epoch.Add(2*time.Hour + maxZoneTTL + time.Hour)
+	if s = s.Settle(true, maxZoneTTL, end.Add(-time.Second)); len(s.DNSKEY) != 1 {
+		t.Error("Expected the key to stay as long as caches may need it")
+	}
+	if s = s.Settle(true, maxZoneTTL, end); !s.Empty() || s.At.IsZero() {
+		t.Errorf("Expected the key to go, got %v", s)
+	}
+}
+
+func TestALookTellsWhatEachHostLacks(t *testing.T) {
+	joint := merge.Joint{CDNSKEY: []merge.Key{ksk(1), ksk(2)}, CDS: digests(ksk(1), ksk(2))}
+	both := []merge.Key{ksk(1), ksk(2)}
+	sight := func(keysOfB []merge.Key, entriesOfB []merge.Key) observe.Sight {
+		s := observe.Sight{Zone: zoneName, At: epoch, Servers: []observe.Server{
+			server(a1, []merge.Key{ksk(1), zsk(1), zsk(2)}, both, []merge.Key{ksk(1), zsk(1)}),
+			server(b1, keysOfB, entriesOfB, []merge.Key{ksk(2), zsk(2)}),
+		}}
+		return s
+	}
+	all := []merge.Key{ksk(2), zsk(1), zsk(2)}
+	for _, tt := range []struct {
+		name  string
+		sight observe.Sight
+		lacks int
+	}{
+		{"all is well", sight(all, both), 0},
+		{"b1 lacks our ZSK", sight([]merge.Key{ksk(2), zsk(2)}, both), 1},
+		{"b1 lacks our KSK in CDS and CDNSKEY", sight(all, []merge.Key{ksk(2)}), 2},
+		{"b1 signs with a key that counts nowhere", func() observe.Sight {
+			s := sight(all, both)
+			for _, apex := range []*observe.Apex{&s.Servers[1].Addresses[0].UDP, &s.Servers[1].Addresses[0].TCP} {
+				apex.DNSKEY.Signers = []merge.Key{ksk(7)}
+			}
+			return s
+		}(), 1},
+	} {
+		l := LookOf(tt.sight, joint)
+		if len(l.Seen[0].Lacks) > 0 || len(l.Seen[1].Lacks) != tt.lacks || l.Seen[0].Silent || l.Seen[1].Silent {
+			t.Errorf("%s: expected b1 to lack %d things, got %+v", tt.name, tt.lacks, l)
+		}
+	}
+	s := sight(all, both)
+	s.Servers[1].Addresses[0].TCP = observe.Apex{Err: errTest}
+	if l := LookOf(s, joint); !l.Seen[1].Silent || len(l.Seen[1].Lacks) > 0 || l.Seen[1].KeyTTL != time.Hour {
+		t.Errorf("Expected a host that does not answer over TCP to be silent and no more, got %+v", l.Seen[1])
+	}
+	s = sight(all, both)
+	s.Servers[1].Addresses[0].NoRoute = true
+	if l := LookOf(s, joint); !l.Seen[1].Silent {
+		t.Error("Expected a host of which nothing can be seen not to count as seen")
+	}
+}

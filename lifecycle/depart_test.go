@@ -1,0 +1,151 @@
+package lifecycle
+
+import (
+	"testing"
+	"time"
+
+	"github.com/coredns-mske/mske/observe"
+)
+
+// settled returns a complete zone of two providers.
+func settled(t *testing.T) *life {
+	z := newLife(t)
+	z.f.NS = []string{a1, b1}
+	for range 30 {
+		z.pass(time.Hour).read(z.parent(digests(ksk(1), ksk(2)), a1, b1), z.good(a1, b1))
+	}
+	z.expect(Complete)
+	return z
+}
+
+func TestAHostThatLeavesIsKeptAsLongAsCachesNeedIt(t *testing.T) {
+	z := settled(t)
+	z.f.Target = []string{a1}
+	z.pass(time.Hour).read(z.parent(digests(ksk(1), ksk(2)), a1, b1), z.good(a1, b1)).expectKept(b1, true)
+	z.f.NS = []string{a1}
+	z.pass(time.Hour).read(z.parent(digests(ksk(1), ksk(2)), a1, b1), z.good(a1, b1)).expectKept(b1, true)
+	if l := z.report().Leaving; len(l) > 0 {
+		t.Fatalf("Expected a host that the parent names not to be leaving yet, got %v", l)
+	}
+	gone := z.pass(time.Hour).now
+	z.read(z.parent(digests(ksk(1), ksk(2)), a1), z.good(a1))
+	hold := 48*time.Hour + 24*time.Hour // the parent's NS TTL and max_zone_ttl
+	if l := z.report().Leaving; len(l) != 1 || !l[0].Until.Equal(gone.Add(hold)) {
+		t.Fatalf("Expected the hold-down to end after %v, got %v", hold, l)
+	}
+	z.now = gone.Add(hold - time.Second)
+	z.read(z.parent(digests(ksk(1), ksk(2)), a1), z.good(a1)).expectKept(b1, true)
+	z.now = gone.Add(hold)
+	z.read(Parent{}, z.good(a1)).expectKept(b1, true) // time alone does nothing
+	z.read(Parent{At: z.now, DSStatus: observe.DSPresent}, Look{}).expectKept(b1, true)
+	z.read(z.parent(digests(ksk(1)), a1), Look{}).expectKept(b1, false)
+}
+
+func TestWhatKeepsALeaver(t *testing.T) {
+	far := 1000 * time.Hour
+	for _, tt := range []struct {
+		name string
+		edit func(z *life) (Parent, Look)
+		kept bool
+	}{
+		{"nothing", func(z *life) (Parent, Look) { return z.parent(nil, a1), z.good(a1) }, false},
+		{"the parent cannot be read", func(z *life) (Parent, Look) { return Parent{}, z.good(a1) }, true},
+		{"the parent was not read since the start", func(z *life) (Parent, Look) { z.f.Began = z.now; return Parent{}, z.good(a1) }, true},
+		{"the zone was not read since the start", func(z *life) (Parent, Look) { z.f.Read = false; return z.parent(nil, a1), Look{} }, true},
+		{"it is back in the target", func(z *life) (Parent, Look) { z.f.Target = []string{a1, b1}; return z.parent(nil, a1), z.good(a1) }, true},
+		{"it is back in the zone's NS", func(z *life) (Parent, Look) { z.f.NS = []string{a1, b1}; return z.parent(nil, a1), z.good(a1) }, true},
+		{"it is back in the parent's NS", func(z *life) (Parent, Look) { return z.parent(nil, a1, b1), z.good(a1) }, true},
+		{"a nameserver that stays still names it", func(z *life) (Parent, Look) {
+			return z.parent(nil, a1), z.good(a1).spoil(a1, func(s *Seen) { s.NS = []string{a1, b1} })
+		}, true},
+	} {
+		z := settled(t)
+		z.f.Target, z.f.NS = []string{a1}, []string{a1}
+		z.read(z.parent(digests(ksk(1)), a1), z.good(a1))
+		z.pass(far).read(tt.edit(z)).expectKept(b1, tt.kept)
+		if t.Failed() {
+			t.Fatal(tt.name)
+		}
+	}
+}
+
+func TestANameserverThatIsBehindStartsTheHoldDownAnew(t *testing.T) {
+	z := settled(t)
+	z.f.Target, z.f.NS = []string{a1, c1}, []string{a1, c1}
+	behind := func() Look { return z.good(a1, c1).spoil(c1, func(s *Seen) { s.NS = []string{a1, b1} }) }
+	z.read(z.parent(nil, a1, c1), behind())
+	z.pass(200*time.Hour).read(z.parent(nil, a1, c1), z.good(a1, c1).spoil(c1, silent)).expectKept(b1, true)
+	z.pass(time.Hour).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, true)
+	z.pass(2*time.Hour+24*time.Hour-time.Second).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, true)
+	z.pass(time.Second).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, false)
+}
+
+func TestAHostThatNeverWasDelegatedToGoesWithTheSecondReading(t *testing.T) {
+	z := newLife(t)
+	z.read(z.parent(digests(ksk(1)), a1), z.good(a1, b1))
+	z.f.Target = []string{a1}
+	z.pass(time.Hour).read(z.parent(digests(ksk(1)), a1), z.good(a1)).expectKept(b1, true)
+	z.pass(59*time.Second).read(z.parent(digests(ksk(1)), a1), Look{}).expectKept(b1, true)
+	z.pass(time.Hour).read(Parent{}, z.good(a1)).expectKept(b1, true)
+	z.read(z.parent(digests(ksk(1)), a1), Look{}).expectKept(b1, false)
+}
+
+func TestAHostThatFlapsKeepsItsKeys(t *testing.T) {
+	z := newLife(t)
+	z.read(z.parent(digests(ksk(1)), a1), z.good(a1, b1))
+	for range 5 {
+		z.f.Target = []string{a1}
+		z.pass(50*time.Second).read(z.parent(digests(ksk(1)), a1), z.good(a1)).expectKept(b1, true)
+		z.f.Target = []string{a1, b1}
+		z.pass(50*time.Second).read(z.parent(digests(ksk(1)), a1), z.good(a1)).expectKept(b1, true)
+	}
+}
+
+func TestUnknownDelegationTTLIsTwoDays(t *testing.T) {
+	z := newLife(t)
+	z.f.NS = []string{a1, b1}
+	z.read(Parent{}, z.good(a1, b1)) // the parent cannot be read yet
+	z.f.NS, z.f.Target = []string{a1}, []string{a1}
+	gone := z.pass(time.Hour).now
+	z.read(z.parent(nil, a1), z.good(a1))
+	if l := z.report().Leaving; len(l) != 1 || !l[0].Until.Equal(gone.Add(72*time.Hour)) {
+		t.Errorf("Expected the hold-down to take 72h, got %v", l)
+	}
+
+	// A peer of an older state file, which says nothing of NS.
+	z = newLife(t)
+	z.f.Target = []string{a1}
+	z.read(z.parent(nil, a1), z.good(a1))
+	if l := z.report().Leaving; len(l) != 1 || !l[0].Until.Equal(epoch.Add(72*time.Hour)) {
+		t.Errorf("Expected the hold-down to take 72h, got %v", l)
+	}
+}
+
+func TestTheLeaverKnowsFromWhenItMayDeleteTheZone(t *testing.T) {
+	z := settled(t)
+	z.f.Target, z.f.NS = []string{b1}, []string{b1}
+	z.pass(time.Hour).read(z.parent(nil, a1, b1), z.good(a1, b1))
+	gone := z.pass(time.Hour).now
+	z.read(z.parent(nil, b1), z.good(b1)).expect(Left)
+	if r := z.report(); !r.DeleteFrom.Equal(gone.Add(72 * time.Hour)) {
+		t.Errorf("Expected the zone to be kept for 72h, got %v", r.DeleteFrom.Sub(gone))
+	}
+	z.pass(100*time.Hour).read(z.parent(nil, b1), z.good(b1)).expect(Left)
+	z.f.Target = []string{a1, b1}
+	z.pass(time.Hour).read(z.parent(nil, b1), z.good(a1, b1))
+	if z.s.Phase == Left {
+		t.Error("Expected a zone that names us again not to be left")
+	}
+}
+
+func TestHostsAreBounded(t *testing.T) {
+	z := newLife(t)
+	p := z.parent(nil, a1)
+	for i := range 500 {
+		p.NS = append(p.NS, string(rune('a'+i%26))+string(rune('a'+i/26))+".example.com.")
+	}
+	z.read(p, Look{})
+	if n := len(z.s.Hosts); n > MaxHosts || z.s.host(a1) == nil || z.s.host(b1) == nil {
+		t.Errorf("Expected at most %d hosts, with those that matter, got %d", MaxHosts, n)
+	}
+}

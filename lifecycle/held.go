@@ -1,0 +1,27 @@
+package lifecycle
+
+import "time"
+
+// Held is for how long caches may hold what is said of an RRset: the longest TTL
+// in force. A TTL that was lowered counts until what was answered with it has
+// expired.
+type Held struct {
+	TTL   time.Duration // at the last reading
+	Until time.Time     // what was answered with a longer TTL has expired by then
+}
+
+// read returns h after a reading at now that found a TTL. What was read before
+// may have been answered until now.
+func (h Held) read(now time.Time, ttl time.Duration) Held {
+	if ttl < h.TTL {
+		h.Until = latest(h.Until, now.Add(h.TTL))
+	}
+	h.TTL = ttl
+	return h
+}
+
+// after returns from when no cache holds what was last answered at a time not
+// later than the last reading.
+func (h Held) after(last time.Time) time.Time {
+	return latest(h.Until, last.Add(h.TTL))
+}

@@ -1,0 +1,185 @@
+package lifecycle
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/observe"
+)
+
+func TestAJoiningProviderGoesThroughAllPhases(t *testing.T) {
+	z := newLife(t)
+	z.f.Missing, z.f.Peers = []Missing{{b1, "the announcement of ns1.example.org. is absent"}}, nil
+	z.read(Parent{}, Look{}).expect(Collecting, "is absent")
+
+	z.f.Missing, z.f.Peers = nil, []string{b1}
+	z.pass(time.Minute).read(z.parent(digests(ksk(1)), a1), z.good(a1, b1).spoil(b1, lacks)).expect(Joint, "its DNSKEY lacks a key")
+	z.pass(time.Minute).read(Parent{}, z.good(a1, b1)).expect(Converged, "lacks key")
+
+	z.pass(time.Hour).read(z.parent(digests(ksk(1), ksk(2)), a1), Look{}).expect(Converged, "until 2026-01-02T01:02:00Z")
+	began := z.now
+	for range 23 {
+		z.pass(time.Hour).read(z.parent(digests(ksk(1), ksk(2)), a1), z.good(a1, b1)).expect(Converged)
+	}
+	z.pass(time.Hour-time.Second).read(z.parent(digests(ksk(1), ksk(2)), a1), z.good(a1, b1)).expect(Converged)
+	z.now = began.Add(24 * time.Hour)
+	z.read(Parent{}, z.good(a1, b1)).expect(Converged) // the parent has not been read since
+	z.read(z.parent(digests(ksk(1), ksk(2)), a1), Look{}).expect(Synced, "the zone's NS lacks ns1.example.org.", "the parent's NS lacks ns1.example.org.")
+	if r := z.report(); !r.MayAdd || !slices.Equal(r.NS, []string{a1, b1}) {
+		t.Errorf("Expected NS to be allowed to be the target, got %+v", r)
+	}
+
+	z.f.NS = []string{a1, b1}
+	z.pass(time.Minute).read(z.parent(digests(ksk(1), ksk(2)), a1, b1), z.good(a1, b1).spoil(b1, func(s *Seen) { s.NS = []string{b1} })).expect(Synced, "another NS RRset is served by ns1.example.org.")
+	z.pass(time.Minute).read(Parent{}, z.good(a1, b1)).expect(Complete)
+}
+
+func TestPhasesOfOtherZones(t *testing.T) {
+	both := digests(ksk(1), ksk(2))
+	for _, tt := range []struct {
+		name string
+		edit func(*life)
+		p    func(*life) Parent
+		want Phase
+	}{
+		{"no other provider", func(z *life) { z.f.Target, z.f.Peers = []string{a1}, nil }, func(z *life) Parent { return z.parent(digests(ksk(1)), a1) }, Single},
+		{"another only at the parent", func(z *life) { z.f.Target, z.f.Peers = []string{a1}, nil }, func(z *life) Parent { return z.parent(digests(ksk(1)), a1, c1) }, Joint},
+		{"nothing was read", func(*life) {}, func(*life) Parent { return Parent{} }, Joint},
+		{"the apex is not served", func(z *life) { z.f.Serving = false }, func(z *life) Parent { return z.parent(both, a1) }, Collecting},
+		{"no DS", func(*life) {}, func(z *life) Parent { return z.parent(nil, a1) }, Insecure},
+		{"no DS, and we are gone", func(z *life) { z.f.Target, z.f.NS = []string{b1}, []string{b1} }, func(z *life) Parent { return z.parent(nil, b1) }, Left},
+		{"gone from the target only", func(z *life) { z.f.Target = []string{b1} }, func(z *life) Parent { return z.parent(both, b1) }, Joint},
+	} {
+		z := newLife(t)
+		tt.edit(z)
+		z.read(tt.p(z), Look{})
+		if z.s.Phase != tt.want {
+			t.Errorf("%s: expected %s, got %s", tt.name, tt.want, z.report())
+		}
+	}
+}
+
+// Only what was seen resets a wait. Who is not heard is taken to be as before,
+// for a while.
+func TestWhatInterruptsTheWaitForCaches(t *testing.T) {
+	both := digests(ksk(1), ksk(2))
+	for _, tt := range []struct {
+		name  string
+		again bool // whether the wait begins anew
+		edit  func(z *life) (Parent, Look)
+	}{
+		{"nothing", false, func(z *life) (Parent, Look) { return z.parent(both, a1), z.good(a1, b1) }},
+		{"nobody was heard", false, func(z *life) (Parent, Look) { return Parent{}, z.good(a1, b1).spoil(a1, silent).spoil(b1, silent) }},
+		{"a key is missing", true, func(z *life) (Parent, Look) { return z.parent(both, a1), z.good(a1, b1).spoil(b1, lacks) }},
+		{"DS lacks a key", true, func(z *life) (Parent, Look) { return z.parent(digests(ksk(1)), a1), z.good(a1, b1) }},
+		{"DS was deleted", true, func(z *life) (Parent, Look) { return z.parent(nil, a1), z.good(a1, b1) }},
+		{"a new nameserver", true, func(z *life) (Parent, Look) {
+			z.f.Target = []string{a1, b1, c1}
+			return z.parent(both, a1), z.good(a1, b1)
+		}},
+		{"the parent names another", true, func(z *life) (Parent, Look) { return z.parent(both, a1, c1), z.good(a1, b1) }},
+		{"a provider has a new secure entry", true, func(z *life) (Parent, Look) {
+			z.f.Joint.CDNSKEY = []merge.Key{ksk(1), ksk(2), ksk(3)}
+			return Parent{}, Look{}
+		}},
+		{"nothing is served", true, func(z *life) (Parent, Look) { z.f.Serving = false; return Parent{}, Look{} }},
+		{"a nameserver was silent for long", true, func(z *life) (Parent, Look) {
+			for range 5 {
+				z.pass(30*time.Minute).read(z.parent(both, a1), z.good(a1, b1).spoil(b1, silent))
+			}
+			return z.parent(both, a1), z.good(a1, b1)
+		}},
+		{"we were away for long", true, func(z *life) (Parent, Look) { z.pass(3 * time.Hour); return z.parent(both, a1), z.good(a1, b1) }},
+	} {
+		z := newLife(t)
+		z.read(z.parent(both, a1), z.good(a1, b1)).expect(Converged)
+		from := z.s.SyncFrom
+		z.pass(time.Minute).read(tt.edit(z))
+		z.f.Serving, z.f.Target, z.f.Joint.CDNSKEY = true, []string{a1, b1}, []merge.Key{ksk(1), ksk(2)}
+		z.pass(time.Minute).read(z.parent(both, a1), z.good(a1, b1))
+		if again := !z.s.SyncFrom.Equal(from); again != tt.again || z.s.SyncFrom.Before(from) {
+			t.Errorf("%s: expected the wait to begin anew %v, got until %v after %v", tt.name, tt.again, z.s.SyncFrom.Sub(epoch), from.Sub(epoch))
+		}
+	}
+}
+
+func TestTheWaitIsForTheLongestTTLInForce(t *testing.T) {
+	z := newLife(t)
+	p := z.parent(digests(ksk(1)), a1)
+	p.DSTTL = 48 * time.Hour // of the DS RRset that lacks the new key
+	z.read(p, z.good(a1, b1))
+	z.pass(time.Minute)
+	p = z.parent(digests(ksk(1), ksk(2)), a1)
+	p.DSTTL = time.Minute
+	z.read(p, Look{})
+	if want := z.now.Add(48 * time.Hour); !z.s.SyncFrom.Equal(want) {
+		t.Errorf("Expected the wait to end at %v, got %v", want, z.s.SyncFrom)
+	}
+
+	z = newLife(t)
+	z.read(z.parent(digests(ksk(1), ksk(2)), a1), z.good(a1, b1).spoil(b1, func(s *Seen) { lacks(s); s.KeyTTL = 72 * time.Hour }))
+	z.pass(time.Minute).read(Parent{}, z.good(a1, b1))
+	if want := z.now.Add(72 * time.Hour); !z.s.SyncFrom.Equal(want) {
+		t.Errorf("Expected the wait to end at %v, got %v", want, z.s.SyncFrom)
+	}
+}
+
+func TestACompleteZoneSurvivesOurAbsence(t *testing.T) {
+	z := newLife(t)
+	both := digests(ksk(1), ksk(2))
+	z.f.NS = []string{a1, b1}
+	for range 40 {
+		z.pass(time.Hour).read(z.parent(both, a1, b1), z.good(a1, b1))
+	}
+	z.expect(Complete)
+	z.pass(100*time.Hour).read(Parent{}, Look{}).expect(Complete)
+	z.read(z.parent(both, a1, b1), z.good(a1, b1)).expect(Complete)
+}
+
+func TestALeaverThatCannotBeReachedDoesNotBlock(t *testing.T) {
+	z := newLife(t)
+	both := digests(ksk(1), ksk(2))
+	z.f.NS, z.f.Target = []string{a1, b1, c1}, []string{a1, b1}
+	quiet := func() Look { return z.good(a1, b1, c1).spoil(c1, silent) }
+	z.read(z.parent(both, a1, b1, c1), quiet()).expect(Joint, "ns1.example.com.: no answer")
+	z.pass(59*time.Minute).read(Parent{}, quiet()).expect(Joint)
+	z.pass(time.Minute).read(Parent{}, quiet()).expect(Converged)
+	z.pass(time.Minute).read(Parent{}, z.good(a1, b1, c1).spoil(c1, lacks)).expect(Joint)
+
+	z = newLife(t) // one that stays does
+	z.read(z.parent(both, a1), z.good(a1, b1).spoil(b1, silent)).expect(Joint)
+	z.pass(100*time.Hour).read(Parent{}, z.good(a1, b1).spoil(b1, silent)).expect(Joint)
+}
+
+func TestWhatNSMayBe(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		ns, target []string
+		phase      Phase
+		want       []string
+	}{
+		{"adding waits", []string{a1}, []string{a1, b1}, Converged, []string{a1}},
+		{"until it may", []string{a1}, []string{a1, b1}, Synced, []string{a1, b1}},
+		{"removing does not", []string{a1, b1}, []string{a1}, Joint, []string{a1}},
+		{"a swap is an addition", []string{a1}, []string{b1}, Converged, []string{a1}},
+		{"of which the removal comes first", []string{a1, b1}, []string{b1, c1}, Converged, []string{b1}},
+		{"nothing validates", []string{a1}, []string{b1}, Insecure, []string{b1}},
+		{"unknown", []string{a1}, []string{b1}, "", []string{a1}},
+	} {
+		z := newLife(t)
+		z.f.NS, z.f.Target, z.s.Phase = tt.ns, tt.target, tt.phase
+		if r := z.report(); !slices.Equal(r.NS, tt.want) {
+			t.Errorf("%s: expected %v, got %v", tt.name, tt.want, r.NS)
+		}
+	}
+}
+
+func TestDeletedDSCountsOnceCachesHaveForgottenIt(t *testing.T) {
+	z := newLife(t)
+	z.read(z.parent(digests(ksk(1)), a1), z.good(a1, b1)).expect(Converged)
+	z.pass(time.Hour).read(z.parent(nil, a1), Look{}).expect(Converged, "DS lacks key")
+	z.pass(23*time.Hour).read(z.parent(nil, a1), Look{}).expect(Converged)
+	z.pass(time.Hour).read(Parent{At: z.now, DSStatus: observe.DSInsecure}, Look{}).expect(Insecure)
+}

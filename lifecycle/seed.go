@@ -1,0 +1,93 @@
+package lifecycle
+
+import (
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/merge"
+)
+
+// maxSeeds bounds the keys of a kind that a zone is seeded with: those of 32
+// hosts with one or two each.
+const maxSeeds = 64
+
+// Seed are other providers' keys that a zone which begins cold takes from the
+// zone itself (rule M5). They belong to no host.
+type Seed struct {
+	At      time.Time // when they were taken; zero: there was no seed
+	DNSKEY  []merge.Key
+	CDNSKEY []merge.Key
+	CDS     []merge.DS
+	TTL     time.Duration // of the DNSKEY RRset they come from
+
+	// Until is when the DNSKEYs go if their holders are still known by other
+	// ways; zero while they are not. The others went when it was set.
+	Until time.Time
+}
+
+// Empty reports whether there is no key in s.
+func (s Seed) Empty() bool { return len(s.DNSKEY)+len(s.CDNSKEY)+len(s.CDS) == 0 }
+
+// Peer returns s as it goes into the joint sets.
+func (s Seed) Peer() merge.Peer {
+	return merge.Peer{Announcement: merge.Announcement{DNSKEY: s.DNSKEY, CDNSKEY: s.CDNSKEY, CDS: s.CDS, TTL: s.TTL}}
+}
+
+// SeedFrom returns the keys in the vouched for sets that are not ours. That
+// there is none is an answer, too. What the sets do not say of secure entries,
+// DS says: a provider that serves no CDS wants it to stay as it is.
+func SeedFrom(zone string, ours []merge.Key, sets []Vouched, ds []merge.DS, now time.Time) Seed {
+	s := Seed{At: now}
+	entry := func(d merge.DS) {
+		mine := slices.ContainsFunc(ours, func(k merge.Key) bool { return d.Names(zone, k) })
+		if !mine && d.Algorithm != 0 && !slices.Contains(s.CDS, d) && len(s.CDS) < maxSeeds {
+			s.CDS = append(s.CDS, d)
+		}
+	}
+	for _, v := range sets {
+		s.TTL = max(s.TTL, v.TTL)
+		for _, k := range v.DNSKEY {
+			signs := k.Flags&dns.ZONE != 0 && k.Flags&dns.REVOKE == 0
+			if signs && !slices.Contains(ours, k) && !slices.Contains(s.DNSKEY, k) && len(s.DNSKEY) < maxSeeds {
+				s.DNSKEY = append(s.DNSKEY, k)
+			}
+		}
+		for _, k := range v.CDNSKEY {
+			if k.Algorithm != 0 && !slices.Contains(ours, k) && !slices.Contains(s.CDNSKEY, k) && len(s.CDNSKEY) < maxSeeds {
+				s.CDNSKEY = append(s.CDNSKEY, k)
+			}
+		}
+		wishes := slices.ContainsFunc(v.CDS, func(d merge.DS) bool { return d.Algorithm != 0 }) ||
+			slices.ContainsFunc(v.CDNSKEY, func(k merge.Key) bool { return k.Algorithm != 0 })
+		for _, d := range v.CDS {
+			entry(d)
+		}
+		if !wishes {
+			for _, d := range ds {
+				entry(d)
+			}
+		}
+	}
+	return s
+}
+
+// Settle returns s once it is known (accounted) or not whether every external
+// nameserver in NS has told its keys since, serves the joint sets without these,
+// or has left. Then the secure entries go at once, and the DNSKEYs after as long
+// as caches may hold what they signed, if it is so until then (rule M2).
+func (s Seed) Settle(accounted bool, maxZoneTTL time.Duration, now time.Time) Seed {
+	switch {
+	case s.Empty():
+	case !accounted:
+		s.Until = time.Time{}
+	case s.Until.IsZero():
+		s.CDNSKEY, s.CDS = nil, nil
+		s.Until = now.Add(maxZoneTTL + s.TTL)
+	case !now.Before(s.Until):
+		s.DNSKEY, s.CDNSKEY, s.CDS = nil, nil, nil
+		s.Until = time.Time{}
+	}
+	return s
+}

@@ -1,0 +1,62 @@
+package lifecycle
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/observe"
+)
+
+// LookOf returns what a sight of the nameservers tells about each of them, by
+// what the joint sets have to be.
+func LookOf(s observe.Sight, joint merge.Joint) Look {
+	l := Look{At: s.At}
+	silence := s.Silence()
+	faults := slices.Concat(s.Crossings(), s.Unanchored(joint.CDS), s.Disagreements())
+	for _, server := range s.Servers {
+		at := func(f observe.Fault) bool { return f.Place.Host == server.Host }
+		seen := Seen{Host: server.Host, Lacks: s.Tell(only(faults, at))}
+		why := s.Tell(only(silence, at))
+		if !server.Routed() {
+			why = append(why, server.Host+" cannot be asked from here: there is no route to any of its addresses")
+		}
+		seen.Silent, seen.Why = len(why) > 0, strings.Join(why, "; ")
+		seen.show(server)
+		l.Seen = append(l.Seen, seen)
+	}
+	return l
+}
+
+func only(faults []observe.Fault, fits func(observe.Fault) bool) []observe.Fault {
+	return slices.DeleteFunc(slices.Clone(faults), func(f observe.Fault) bool { return !fits(f) })
+}
+
+// show takes over the keys and nameservers that a host serves.
+func (s *Seen) show(server observe.Server) {
+	first := true
+	for _, apex := range apexes(server) {
+		s.KeyTTL, s.NSTTL = max(s.KeyTTL, apex.DNSKEY.TTL), max(s.NSTTL, apex.NS.TTL)
+		s.NS = union(s.NS, apex.NS.Records)
+		switch {
+		case apex.DNSKEY.Err != nil:
+		case first:
+			s.Keys, first = slices.Clone(apex.DNSKEY.Records), false
+		default:
+			s.Keys = common(s.Keys, apex.DNSKEY.Records)
+		}
+	}
+}
+
+// apexes returns what a host serves where it was heard.
+func apexes(server observe.Server) []observe.Apex {
+	var heard []observe.Apex
+	for _, a := range server.Addresses {
+		for _, apex := range []observe.Apex{a.UDP, a.TCP} {
+			if apex.Err == nil && !a.NoRoute {
+				heard = append(heard, apex)
+			}
+		}
+	}
+	return heard
+}
