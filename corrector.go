@@ -77,5 +77,5 @@ func withoutKeySets(reply *dns.Msg, zone string) *dns.Msg {
 // correct returns reply as it is if it says nothing wrong about the apex of z,
 // or else a corrected copy.
 func (m *MSKE) correct(reply *dns.Msg, z *zone, view *serve.Apex) (*dns.Msg, error) {
-	return serve.Correct(reply, view, z.stanza.cnsType, m.instance.corrections, time.Now())
+	return serve.Correct(reply, view, z.stanza.cnsType, m.instance.online(m.instance.corrections), time.Now())
 }

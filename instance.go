@@ -3,6 +3,7 @@ package mske
 import (
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -185,6 +186,15 @@ func (inst *instance) all() []*zone {
 	return all
 }
 
+// online returns o, one of the two signers at query time, or nil, which signs
+// nothing, while the clock is wrong (rule M6).
+func (inst *instance) online(o *serve.Online) *serve.Online {
+	if e := inst.engine.Load(); e != nil && e.Status().Behind {
+		return nil
+	}
+	return o
+}
+
 // start begins the work in the background. It is called once the whole
 // Corefile has been read, and again when a reload failed.
 func (inst *instance) start() error {
@@ -256,7 +266,8 @@ func (inst *instance) warn() {
 // background returns the configuration of the engine, made anew for each
 // start: it holds the state of watched directories and the chain cache.
 func (inst *instance) background() (refresh.Config, error) {
-	config := refresh.Config{Observer: observer{}, Log: log}
+	info, _ := debug.ReadBuildInfo()
+	config := refresh.Config{Observer: observer{}, Log: log, Built: built(info)}
 	made := newParts()
 	to := &publisher{zones: make(map[*refresh.Zone]*zone), subtrees: make(map[*refresh.Subtree]*subtree)}
 	byZone := make(map[*zone]*refresh.Zone)

@@ -197,7 +197,7 @@ func (m *MSKE) serveSubtree(ctx context.Context, s site, w dns.ResponseWriter, r
 		return m.fail(ctx, r, fmt.Errorf("signaling domain %s: %w", s.subtree.domain, errNotReady))
 	}
 	soa := func() ([]dns.RR, error) { return m.askSOA(ctx, s.zone.name) }
-	reply, err := view.Reply(r, m.instance.denials, soa, time.Now())
+	reply, err := view.Reply(r, m.instance.online(m.instance.denials), soa, time.Now())
 	switch {
 	case errors.Is(err, serve.ErrNext):
 		if rcode, err := plugin.NextOrFailure(pluginName, m.Next, ctx, w, r); m.Next != nil && rcode != dns.RcodeRefused {

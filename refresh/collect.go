@@ -121,7 +121,7 @@ func (e *Engine) fetch(z *zone, c *collection) {
 			r := z.Fetcher.Fetch(ctx, z.Name, c.host, known)
 			took := time.Since(began)
 			return func() {
-				c.asked = began
+				c.asked = e.loop.now.Add(-took)
 				e.collected(z, c, r, took)
 			}
 		},
@@ -135,8 +135,13 @@ func (e *Engine) fetch(z *zone, c *collection) {
 // accept changes what is known of the peer (rules F7 and M2).
 func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Duration) {
 	now := e.loop.now
-	c.running, c.ended, c.verdict = false, now, r.Verdict
+	c.running = false
 	defer e.wake(z, now)
+	if !e.loop.clock.right() {
+		c.next = c.asked.Add(z.RefreshMin)
+		return // by such a clock anything may look bogus, or valid still
+	}
+	c.ended, c.verdict = now, r.Verdict
 	if hosts, _ := z.imports(z.facts.state); !slices.Contains(hosts, c.host) {
 		c.next = c.asked.Add(z.RefreshMin)
 		return // it was dropped meanwhile
@@ -199,7 +204,11 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 	} else {
 		z.say("admit "+host, levelError, "", "the keys of %s are served since the zone is delegated to it, but %v", host, err)
 	}
-	next, change := p.Collect(a, now, z.MaxZoneTTL)
+	collect := merge.Peer.Collect
+	if !e.loop.clock.steady() {
+		collect = collectHeld
+	}
+	next, change := collect(p, a, now, z.MaxZoneTTL)
 	if n := len(next.Announcement.DNSKEY) + len(next.Retiring); n > store.MaxPeerKeys {
 		return fmt.Errorf("it has %d data-signing keys, those on their way out included, more than %d: it rolls its keys too fast", n, store.MaxPeerKeys)
 	}

@@ -130,10 +130,12 @@ func (e *Engine) jobs() []*job {
 // served.
 func (e *Engine) prepare(z *zone) *job {
 	now := e.loop.now
+	z.facts.unsteady = !e.loop.clock.steady()
 	d := decide(z.Zone, z.facts, now)
 	z.report(d)
 	z.decideAt, z.local = d.next, d.local
 	z.facts.state.Own, z.facts.state.Cold = d.own, d.cold
+	z.facts.state.Clock = e.loop.clock.stamp()
 	e.loop.news = true
 
 	j := &job{zone: z, decision: d, record: z.facts.state, now: now, old: z.apex, made: z.made, was: z.facts.state.Joint}
@@ -155,6 +157,7 @@ func (e *Engine) prepare(z *zone) *job {
 // rest.
 func sameRecord(a, b store.Zone) bool {
 	a.Saved, b.Saved = time.Time{}, time.Time{}
+	a.Clock, b.Clock = time.Time{}, time.Time{}
 	a.Signatures, b.Signatures = nil, nil
 	return reflect.DeepEqual(a, b)
 }
@@ -342,6 +345,7 @@ func (e *Engine) publish(j *job) {
 	}
 	z.settle("store")
 	z.stored, z.known, z.resigned = j.record, true, false
+	e.loop.clock.stored = latest(e.loop.clock.stored, j.record.Clock)
 	e.announce(z, d)
 }
 

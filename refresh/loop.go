@@ -39,7 +39,8 @@ type loop struct {
 	scans   pool
 	builds  pool
 
-	now          time.Time
+	clock        clock
+	now          time.Time      // by the clock, without a reading of time elapsed
 	dirty        map[*zone]bool // to be decided and written now
 	lazy         map[*zone]bool // to be written with the next write
 	lazySince    time.Time
@@ -88,7 +89,7 @@ func (e *Engine) submit(p *pool, t task) {
 }
 
 func (e *Engine) dispatch(p *pool) {
-	for p.running < p.limit && len(p.queue) > 0 {
+	for e.loop.clock.right() && p.running < p.limit && len(p.queue) > 0 {
 		t := p.queue[0]
 		p.queue[0] = task{}
 		p.queue = p.queue[1:]
@@ -149,11 +150,11 @@ func (e *Engine) run() {
 			e.release()
 			return
 		case f := <-e.loop.done:
-			e.loop.now = time.Now()
+			e.readClock()
 			f()
 		case <-timer.C:
 		}
-		timer.Reset(e.safeTurn(time.Now()))
+		timer.Reset(e.safeTurn())
 		if e.loop.panics >= maxTurns {
 			e.config.Log.Errorf("The work in the background has ended after %d internal errors: report them, and restart the server", e.loop.panics)
 			e.status.Store(&Status{Phases: map[string]int{}, Problems: []string{"the work in the background has ended after internal errors"}})
@@ -163,7 +164,7 @@ func (e *Engine) run() {
 }
 
 // safeTurn is turn, after which the loop goes on even if it panics.
-func (e *Engine) safeTurn(now time.Time) (wait time.Duration) {
+func (e *Engine) safeTurn() (wait time.Duration) {
 	defer func() {
 		if r := recover(); r != nil {
 			e.config.Log.Errorf("Internal error: %v\n%s", r, debug.Stack())
@@ -171,13 +172,19 @@ func (e *Engine) safeTurn(now time.Time) (wait time.Duration) {
 			wait = time.Second
 		}
 	}()
-	return e.turn(now)
+	e.readClock()
+	return e.turn()
 }
 
-// turn does all that is due at now and returns for how long nothing will be.
-func (e *Engine) turn(now time.Time) time.Duration {
+// turn does all that is due now and returns for how long nothing will be. By a
+// clock that is wrong, that is nothing (rule M6).
+func (e *Engine) turn() time.Duration {
 	l := &e.loop
-	l.now = now
+	now := l.now
+	if !l.clock.right() {
+		e.refreshStatus()
+		return idle
+	}
 	if !l.scanAt.After(now) {
 		l.scanAt = now.Add(e.pollEvery)
 		e.scan()

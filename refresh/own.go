@@ -157,13 +157,25 @@ func (p *ownPlan) hold(o store.Own) store.Own {
 	if !o.Chain || o.Gone.IsZero() {
 		return o
 	}
-	end := o.Gone.Add(p.cfg.MaxZoneTTL)
-	if end.After(p.now) {
-		p.next = earliest(p.next, end)
+	if !p.ended(o) {
 		return o
 	}
 	o.Chain, o.Signed = false, false
 	return o
+}
+
+// ended reports whether caches have forgotten what a key signed that is gone,
+// and if not yet, sees to it that this is asked again.
+func (p *ownPlan) ended(o store.Own) bool {
+	end := o.Gone.Add(p.cfg.MaxZoneTTL)
+	if p.facts.unsteady {
+		end = latest(end, p.now.Add(clockSettle))
+	}
+	if !end.After(p.now) {
+		return true
+	}
+	p.next = earliest(p.next, end)
+	return false
 }
 
 // addChain takes in a key that the plugins behind ours hold. A peer's is the
@@ -239,12 +251,8 @@ func (p *ownPlan) keep(o store.Own) {
 	if o.Gone.IsZero() && p.usable == nil {
 		o.Gone = p.now
 	}
-	if !o.Gone.IsZero() {
-		end := o.Gone.Add(p.cfg.MaxZoneTTL)
-		if !end.After(p.now) {
-			return
-		}
-		p.next = earliest(p.next, end)
+	if !o.Gone.IsZero() && p.ended(o) {
+		return
 	}
 	p.held = append(p.held, o.Key)
 	p.marks = append(p.marks, o)

@@ -89,6 +89,7 @@ func (e *Engine) probed(t *subtree, unfit, unsure error) {
 	topic := "denial " + t.NS
 	e.loop.news = true
 	switch {
+	case !e.loop.clock.right():
 	case unfit != nil:
 		z.say(topic, levelProblem, "unfit", "it denies our announcements, so that other providers cannot collect them: %v; delegate %s to %s alone, and name it as a zone of mske", unfit, domain, t.NS)
 	case unsure != nil:

@@ -94,13 +94,18 @@ type Subtree struct {
 	Zone *Zone
 }
 
-// Config is what an engine works with. Every field is needed but Observer.
+// Config is what an engine works with. Every field is needed but Observer
+// and Built.
 type Config struct {
 	Zones     []*Zone
 	Subtrees  []*Subtree
 	Publisher Publisher
 	Observer  Observer
 	Log       Logger
+
+	// Built is when the program was, or any time before that: a clock that is
+	// earlier is wrong (rule M6).
+	Built time.Time
 }
 
 // stopTimeout is how long Stop waits for work in progress. Fetches and looks
@@ -127,15 +132,20 @@ type Engine struct {
 	// pollEvery is the time between two looks at a zone's serial and at the
 	// key files. Tests of long times make it longer.
 	pollEvery time.Duration
+
+	// clock reads the system's clock and the time elapsed since the start.
+	// Tests set it.
+	clock func() (wall time.Time, elapsed time.Duration)
 }
 
 // New returns an engine for c that does nothing yet.
 func New(c Config) *Engine {
-	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones))}
+	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones)), clock: systemClock()}
 	// The engine's life is that of the configuration, which has no context:
 	// it ends with Stop or with the lease.
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.loop.init()
+	e.loop.clock.built = c.Built
 	for _, cfg := range c.Zones {
 		e.zones = append(e.zones, newZone(cfg))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
@@ -18,11 +19,20 @@ import (
 // served last. Then it publishes what only needs the plugins behind ours to be
 // asked, if these answer at once: new zones, and our announcements.
 func (e *Engine) restore(stored map[string]record) {
-	e.loop.now = time.Now()
+	for _, r := range stored {
+		e.loop.clock.stored = latest(e.loop.clock.stored, r.Clock)
+	}
 	adopt(e.zones, stored)
+	e.readClock()
 	jobs := make([]*job, 0, len(e.zones))
 	for _, z := range e.zones {
-		jobs = append(jobs, z.restoreJob(e.loop.now))
+		z.facts.unsteady = true
+		if e.loop.clock.right() {
+			z.facts.state = startWaits(z.facts.state, e.loop.now)
+			jobs = append(jobs, z.restoreJob(e.loop.now))
+		} else {
+			jobs = append(jobs, z.frozenJob())
+		}
 	}
 	inParallel(jobs, func(j *job) { j.make(j.decision.view, nil) })
 	for _, j := range jobs {
@@ -38,6 +48,11 @@ func (e *Engine) restore(stored map[string]record) {
 		}
 		e.announceable(z)
 		e.loop.dirty[z] = true
+	}
+	if !e.loop.clock.right() {
+		e.loop.news = true
+		e.refreshStatus()
+		return
 	}
 	e.lookAtStart()
 	for len(e.loop.dirty) > 0 && e.loop.writeFails == 0 {
@@ -58,6 +73,25 @@ func (z *zone) restoreJob(now time.Time) *job {
 		v.answer = failing
 	}
 	return &job{zone: z, decision: decision{view: v}, record: s, now: now, sign: true}
+}
+
+// frozenJob returns the job of serving z as it was served last by a clock that
+// is wrong: with the signatures that were valid when they were stored, and
+// without making any (rule M6).
+func (z *zone) frozenJob() *job {
+	j := z.restoreJob(z.facts.state.Saved)
+	v := &j.decision.view
+	v.signers = serve.Signers{SecureEntry: halved(v.signers.SecureEntry), Data: halved(v.signers.Data)}
+	return j
+}
+
+// halved returns ks without their private halves.
+func halved(ks []*keys.Key) []*keys.Key {
+	var public []*keys.Key
+	for _, k := range ks {
+		public = append(public, &keys.Key{DNSKEY: k.DNSKEY, Role: k.Role})
+	}
+	return public
 }
 
 func sameSignature(a, b *dns.RRSIG) bool { return a.Signature == b.Signature }

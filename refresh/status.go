@@ -27,6 +27,7 @@ type Status struct {
 	LastCollection time.Time      // when an announcement was last collected
 	Ready          bool           // nothing but other providers' part is missing
 	Problems       []string       // why not; at most maxProblems and the number of others
+	Behind         bool           // the clock is wrong, so that nothing is to be signed (rule M6)
 }
 
 // Status returns the engine's status. It takes no lock.
@@ -53,7 +54,10 @@ func (e *Engine) refreshStatus() {
 }
 
 func (e *Engine) summarize() Status {
-	s := Status{Phases: make(map[string]int), LastCollection: e.loop.lastCollection}
+	s := Status{Phases: make(map[string]int), LastCollection: e.loop.lastCollection, Behind: e.loop.clock.state == clockBehind}
+	if p := e.loop.clock.problem(); p != "" {
+		s.Problems = append(s.Problems, p)
+	}
 	if p := e.loop.storeProblem; p != "" {
 		s.Problems = append(s.Problems, p)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,9 @@ type world struct {
 	peers *peers
 	out   *outlet
 	log   *logbook
+
+	ahead *atomic.Int64 // how far the system's clock is ahead of the time in the bubble
+	built time.Time
 }
 
 // chainZone is a zone as the plugins behind mske answer it.
@@ -245,7 +249,7 @@ func (l *logbook) count(texts ...string) int {
 // ZSK and delegated to us alone.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), log: new(logbook),
+	w := &world{t: t, dir: t.TempDir(), log: new(logbook), ahead: new(atomic.Int64),
 		peers: &peers{says: make(map[string]func() fetch.Result), asked: make(map[string][]time.Time)},
 		out:   &outlet{apexes: make(map[*Zone]*serve.Apex), subtrees: make(map[*Subtree]*serve.Subtree)}}
 	w.showLog()
@@ -330,13 +334,27 @@ func (w *world) config() Config {
 	for _, z := range zones {
 		z.Store = filepath.Join(w.dir, "mske.db")
 	}
-	return Config{Zones: zones, Subtrees: w.subs, Publisher: w.out, Log: w.log}
+	return Config{Zones: zones, Subtrees: w.subs, Publisher: w.out, Log: w.log, Built: w.built}
 }
+
+// engine returns an engine that reads the clock of the world.
+func (w *world) engine() *Engine {
+	e := New(w.config())
+	read, ahead := e.clock, w.ahead
+	e.clock = func() (time.Time, time.Duration) {
+		wall, elapsed := read()
+		return wall.Add(time.Duration(ahead.Load())), elapsed
+	}
+	return e
+}
+
+// setClock sets the system's clock to the right time and d.
+func (w *world) setClock(d time.Duration) { w.ahead.Store(int64(d)) }
 
 // start starts an engine and lets a minute pass.
 func (w *world) start() *Engine {
 	w.t.Helper()
-	e := New(w.config())
+	e := w.engine()
 	if err := e.Start(); err != nil {
 		w.t.Fatalf("Expected the engine to start, got %v", err)
 	}
@@ -348,7 +366,7 @@ func (w *world) start() *Engine {
 // startSlow starts an engine for tests of long times: it polls every half hour.
 func (w *world) startSlow() *Engine {
 	w.t.Helper()
-	e := New(w.config())
+	e := w.engine()
 	e.pollEvery = 30 * time.Minute
 	if err := e.Start(); err != nil {
 		w.t.Fatalf("Expected the engine to start, got %v", err)
@@ -468,7 +486,7 @@ func with(own *keys.Key, others ...merge.Key) []merge.Key {
 // keys and state file, nothing in memory, and nobody answers.
 func (w *world) crash() *world {
 	w.t.Helper()
-	n := &world{t: w.t, dir: w.t.TempDir(), ksk: w.ksk, zsk: w.zsk, log: new(logbook),
+	n := &world{t: w.t, dir: w.t.TempDir(), ksk: w.ksk, zsk: w.zsk, log: new(logbook), ahead: w.ahead, built: w.built,
 		peers: &peers{says: make(map[string]func() fetch.Result), asked: make(map[string][]time.Time)},
 		out:   &outlet{apexes: make(map[*Zone]*serve.Apex), subtrees: make(map[*Subtree]*serve.Subtree)}}
 	n.showLog()
@@ -509,7 +527,7 @@ func (w *world) crash() *world {
 // startOnly starts an engine without letting any time pass.
 func (w *world) startOnly() *Engine {
 	w.t.Helper()
-	e := New(w.config())
+	e := w.engine()
 	if err := e.Start(); err != nil {
 		w.t.Fatalf("Expected the engine to start, got %v", err)
 	}

@@ -59,6 +59,8 @@ type facts struct {
 	files   []*keys.Key // ours, as the watcher sees them
 	looked  bool        // whether the zone was seen since the start
 	unknown bool        // it is signed with keys that are not known (rule K2)
+
+	unsteady bool // the clock may be ahead: no wait ends
 }
 
 func newZone(cfg *Zone) *zone {

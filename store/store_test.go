@@ -35,7 +35,7 @@ func testZone(name string, n int) Zone {
 		panic(err)
 	}
 	return Zone{
-		Name: name, Nameservers: hosts, Saved: at, Cold: at,
+		Name: name, Nameservers: hosts, Saved: at, Clock: at, Cold: at,
 		Target: []string{"ns1.example.org."}, NS: hosts, NSTTL: time.Hour, Imported: []string{"ns1.example.org."}, HasCNS: true,
 		Own:     []Own{{Key: k, SecureEntry: true, Published: at}},
 		Signers: []merge.Key{k},

@@ -43,6 +43,11 @@ type Zone struct {
 	Nameservers []string  // ours, sorted
 	Saved       time.Time // when this record was made
 
+	// Clock is a time that had certainly passed by then: what the clock said
+	// if it could be trusted, or what was known before (rule M6). The latest
+	// of all records counts.
+	Clock time.Time
+
 	// Cold is when a cold start began that has not ended (rule M5), else zero.
 	Cold time.Time
 

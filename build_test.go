@@ -1,0 +1,29 @@
+package mske
+
+import (
+	"runtime/debug"
+	"testing"
+	"time"
+)
+
+func TestClockIsNeverBeforeTheSources(t *testing.T) {
+	setting := func(key, value string) *debug.BuildInfo {
+		return &debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs", Value: "git"}, {Key: key, Value: value}}}
+	}
+	commit := released.AddDate(0, 3, 0)
+	for _, tc := range []struct {
+		name string
+		info *debug.BuildInfo
+		want time.Time
+	}{
+		{"no build information", nil, released},
+		{"no commit", setting("GOOS", "linux"), released},
+		{"a commit", setting("vcs.time", commit.Format(time.RFC3339)), commit},
+		{"an impossible commit", setting("vcs.time", "1970-01-01T00:00:00Z"), released},
+		{"an unreadable commit", setting("vcs.time", "yesterday"), released},
+	} {
+		if got := built(tc.info); !got.Equal(tc.want) {
+			t.Errorf("%s: expected %v, got %v", tc.name, tc.want, got)
+		}
+	}
+}
