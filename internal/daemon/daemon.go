@@ -89,6 +89,9 @@ func (d *Daemon) Signal(sig os.Signal) {
 	}
 }
 
+// Pid returns the program's process ID.
+func (d *Daemon) Pid() int { return d.cmd.Process.Pid }
+
 // Kill ends the program by SIGKILL, as a power cut would.
 func (d *Daemon) Kill() {
 	_ = d.cmd.Process.Kill() // it may have ended by itself
