@@ -91,6 +91,9 @@ func (c *corrector) section(rrs []dns.RR) ([]dns.RR, error) {
 // apex. The NSEC on the parent's side of the zone cut has the same owner, but no
 // SOA (RFC 4035 section 2.3).
 func (c *corrector) bitmap(rr dns.RR) *[]uint16 {
+	if rr.Header().Class != dns.ClassINET {
+		return nil
+	}
 	switch rr := rr.(type) {
 	case *dns.NSEC:
 		if strings.EqualFold(rr.Hdr.Name, c.apex.Zone) && slices.Contains(rr.TypeBitMap, dns.TypeSOA) {

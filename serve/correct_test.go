@@ -177,6 +177,7 @@ func TestCorrectLeavesWhatIsRightOrNotOfTheApex(t *testing.T) {
 		{"right NSEC3", a, nsec3(apexHash, apexHash, 0, "", right...)},
 		{"below the apex", a, nsec("a."+zone, zone, lies...)},
 		{"the parent's side of the zone cut", a, nsec(zone, "f.co.uk.", dns.TypeNS, dns.TypeRRSIG, dns.TypeNSEC)},
+		{"another class", a, func() dns.RR { rr := nsec(zone, "a."+zone, lies...); rr.Hdr.Class = dns.ClassCHAOS; return rr }()},
 		{"above the apex", a, nsec("co.uk.", zone, lies...)},
 		{"NSEC3 of another name", a, nsec3(dns.HashName("a."+zone, dns.SHA1, 0, ""), apexHash, 0, "", lies...)},
 		{"NSEC3 with another salt", a, nsec3(apexHash, apexHash, 0, "aa", lies...)},
