@@ -139,6 +139,9 @@ func (s Sight) Tell(faults []Fault) []string {
 
 // where says which places of a host are meant, "" if all are.
 func (s Sight) where(places []Place) string {
+	if !places[0].Addr.IsValid() {
+		return ""
+	}
 	all := 0
 	for p := range s.apexes() {
 		if p.Host == places[0].Host {

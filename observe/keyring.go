@@ -37,7 +37,7 @@ var errCostly = errors.New("has more signatures than are checked")
 type keyring struct {
 	zone string
 	now  time.Time
-	keys map[merge.Ref][]merge.Key // in canonical order
+	keys map[merge.Ref][]merge.Key // sorted
 
 	verified map[string]merge.Key // by RRset and signature
 }
@@ -68,7 +68,7 @@ func newKeyring(zone string, now time.Time, all []glance) *keyring {
 	return r
 }
 
-// keysOf returns the keys in DNSKEY or CDNSKEY records, in canonical order.
+// keysOf returns the keys in DNSKEY or CDNSKEY records, sorted.
 func keysOf(rrs []dns.RR) []merge.Key {
 	var ks []merge.Key
 	for _, rr := range rrs[:min(len(rrs), maxKeys)] {
@@ -82,7 +82,7 @@ func keysOf(rrs []dns.RR) []merge.Key {
 	return sortKeys(ks)
 }
 
-// digestsOf returns the digests in DS or CDS records, in canonical order.
+// digestsOf returns the digests in DS or CDS records, sorted.
 func digestsOf(rrs []dns.RR) []merge.DS {
 	var ds []merge.DS
 	for _, rr := range rrs[:min(len(rrs), maxKeys)] {

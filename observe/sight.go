@@ -77,7 +77,7 @@ type Parent struct {
 	Name string
 
 	DSStatus DSStatus
-	DS       []merge.DS    // in canonical order
+	DS       []merge.DS    // sorted
 	DSTTL    time.Duration // Original TTL of DS or of its denial: how long caches keep it
 	DSErr    error         // why DSStatus is DSUnread
 
@@ -149,7 +149,7 @@ type Apex struct {
 
 // Set is one RRset as a server has it.
 type Set[T any] struct {
-	Records []T // in canonical order, none if the server has none
+	Records []T // sorted, none if the server has none
 
 	// TTL is the Original TTL, or the TTL of what is not signed, at most
 	// [MaxTTL]; zero without records.

@@ -197,6 +197,9 @@ func (a assessment) cnsSets() []string {
 func (a assessment) next() []string {
 	switch a.phase {
 	case phaseUnseen:
+		if a.sight.Parent.Name == "" {
+			return []string{"See that the resolvers can be used: --resolver names others."}
+		}
 		return []string{"See that the zone is delegated, and that the nameservers that it is delegated to have it."}
 	case phaseInsecure:
 		return a.nextInsecure()

@@ -1,0 +1,64 @@
+package validate
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/internal/lab"
+)
+
+func TestVerifyTakesWhatOneKeySignedOnly(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := lab.New(t, at)
+	k := lab.NewKey("example.org.", dns.ECDSAP256SHA256, 256, "")
+	z := l.Add(lab.Zone{Name: "example.org.", Keys: []*lab.Key{k}, Records: "www A 192.0.2.1\n*.w A 192.0.2.2\n"})
+	answer := func(name string) (rrs []dns.RR, sig *dns.RRSIG) {
+		for _, rr := range z.Answer(name, dns.TypeA).Answer {
+			if s, ok := rr.(*dns.RRSIG); ok {
+				sig = s
+			} else {
+				rrs = append(rrs, rr)
+			}
+		}
+		return rrs, sig
+	}
+	rrs, sig := answer("www.example.org.")
+	expanded, wildSig := answer("a.w.example.org.")
+	forged := []dns.RR{dns.Copy(rrs[0])}
+	forged[0].(*dns.A).A[3]++
+	edited := func(edit func(*dns.DNSKEY)) *dns.DNSKEY {
+		other := dns.Copy(k.DNSKEY).(*dns.DNSKEY)
+		edit(other)
+		return other
+	}
+	for _, tc := range []struct {
+		name  string
+		zone  string
+		rrs   []dns.RR
+		sig   *dns.RRSIG
+		key   *dns.DNSKEY
+		at    time.Time
+		check Check
+	}{
+		{"good", "Example.org.", rrs, sig, k.DNSKEY, at, ""},
+		{"other data", "example.org.", forged, sig, k.DNSKEY, at, CheckSignature},
+		{"other key", "example.org.", rrs, sig, lab.NewKey("example.org.", dns.ECDSAP256SHA256, 256, "other").DNSKEY, at, CheckSignature},
+		{"other zone", "org.", rrs, sig, k.DNSKEY, at, CheckSigned},
+		{"other zone's key", "example.org.", rrs, sig, edited(func(k *dns.DNSKEY) { k.Hdr.Name = "ample.org." }), at, CheckKey},
+		{"revoked", "example.org.", rrs, sig, edited(func(k *dns.DNSKEY) { k.Flags |= dns.REVOKE }), at, CheckKey},
+		{"of no supported algorithm", "example.org.", rrs, sig, edited(func(k *dns.DNSKEY) { k.Algorithm = 5 }), at, CheckAlgorithm},
+		{"wildcard", "example.org.", expanded, wildSig, k.DNSKEY, at, CheckSigned},
+		{"too early", "example.org.", rrs, sig, k.DNSKEY, at.Add(-2 * time.Hour), CheckPeriod},
+		{"too late", "example.org.", rrs, sig, k.DNSKEY, at.AddDate(0, 0, 15), CheckPeriod},
+		{"no records", "example.org.", nil, sig, k.DNSKEY, at, CheckLimit},
+	} {
+		err := Verify(tc.zone, tc.rrs, tc.sig, tc.key, tc.at)
+		var why *Error
+		if errors.As(err, &why); tc.check == "" && err != nil || tc.check != "" && (why == nil || why.Check != tc.check) {
+			t.Errorf("%s: expected check %q, got %v", tc.name, tc.check, err)
+		}
+	}
+}
