@@ -46,3 +46,6 @@ func Below(v *Validator, x Exchanger, fetching, name string) error {
 	_, err := w.zone(name)
 	return err
 }
+
+// Cost returns what a session has cost so far.
+func Cost(s *Session) int { return s.budget.cost }

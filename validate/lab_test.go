@@ -65,17 +65,24 @@ func anchors(t testing.TB, l *lab.Lab, zones ...string) *validate.Anchors {
 		zones = []string{"."}
 	}
 	var files []string
-	for i, z := range zones {
-		files = append(files, filepath.Join(t.TempDir(), "anchor"+string(rune('0'+i))))
-		if err := os.WriteFile(files[i], []byte(l.AnchorsOf(z)), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	for _, z := range zones {
+		files = append(files, write(t, l.AnchorsOf(z)))
 	}
 	a, err := validate.ReadAnchors(files...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// write returns a file with that text.
+func write(t testing.TB, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "anchor")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // ask returns the answer of the lab's resolver.
