@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -399,6 +400,29 @@ func TestFetchGivesTheRightVerdict(t *testing.T) {
 			}
 			if timed := res.TTL > 0; timed != (tc.want == Secure || tc.want == Absent) {
 				t.Errorf("Expected a TTL with secure and absent, got %s", res.TTL)
+			}
+		})
+	}
+}
+
+// What an operator needs to find the rule: an RRset, a name, and the section where
+// it is written.
+var (
+	reasonRRset   = regexp.MustCompile(`\b(DNSKEY|CDNSKEY|CDS|DS|NSEC)\b`)
+	reasonName    = regexp.MustCompile(`[a-z]\.["]?[: ]`)
+	reasonSection = regexp.MustCompile(`\((RFC \d+ section \d+(\.\d+)*|draft-[a-z-]+ section \d+(\.\d+)*|limit of this software)\)`)
+)
+
+func TestReasonNamesRRsetNameAndSection(t *testing.T) {
+	for _, tc := range announcements {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newStage(t, announced())
+			tc.edit(s)
+			res := s.fetch()
+			for _, part := range []*regexp.Regexp{reasonRRset, reasonName, reasonSection} {
+				if !part.MatchString(res.Reason) {
+					t.Errorf("Expected %s with RRset, name and section, got %q", tc.want, res.Reason)
+				}
 			}
 		})
 	}

@@ -257,6 +257,28 @@ func TestResolverThatDiesIsGivenUp(t *testing.T) {
 	}
 }
 
+func TestResolverIsNotDoubtedForNothing(t *testing.T) {
+	clock := now
+	n, f := newNetwork(t, nil, Options{Now: func() time.Time { return clock }})
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := f.Exchange(ctx, host, dns.TypeA, true); err != nil {
+		t.Fatal(err)
+	}
+	f.doubt(0) // it passed its probe just now
+	if n.took(first); f.standings[0].doubted {
+		t.Error("Expected no doubt just after the probe")
+	}
+	clock = clock.Add(distrustLife)
+	n.faults[first] = func(*dns.Msg) *dns.Msg { cancel(); return nil }
+	if _, err := f.Exchange(ctx, host, dns.TypeA, true); err == nil || f.standings[0].doubted {
+		t.Errorf("Expected no doubt because of a question that was given up, got %v", err)
+	}
+	f.doubt(0)
+	if !f.standings[0].doubted {
+		t.Error("Expected doubt")
+	}
+}
+
 // A first resolver that is down for a day costs a collection now and then, not
 // each of them.
 func TestDeadResolverIsProbedLessAndLessOften(t *testing.T) {

@@ -240,6 +240,7 @@ func TestHostileAnswers(t *testing.T) {
 		{"other case over TCP", nil, sends(flag(func(p []byte) { p[headerSize+1] ^= 0x20 })), "forged", ""},
 		{"other type over TCP", nil, sends(flag(func(p []byte) { p[headerSize+14] ^= 0x20 })), "", garbage},
 		{"several messages over TCP", nil, sends(plainly("one"), plainly("two"), plainly("three")), "one", ""},
+		{"TC over TCP, the rest cut anywhere", nil, sends(func(q []byte) []byte { p := reply(q, "forged")[:50]; p[2] |= 0x02; return p }), "", errTruncated.Error()},
 		{"compression loop over TCP", nil, sends(loop), "", garbage},
 		{"a header cut short over TCP", nil, sends(func(q []byte) []byte { return q[:11] }), "", garbage},
 		{"an empty message over TCP", nil, sends(func([]byte) []byte { return nil }), "", garbage},
@@ -386,6 +387,23 @@ func TestSlowAndNoisyServersHaveATrysTime(t *testing.T) {
 				t.Errorf("Expected %v after %s to %s, got %v after %s", tc.err, tc.least, tc.most, err, took)
 			}
 		})
+	}
+}
+
+// A server that does not keep the case of names costs a part of a try.
+func TestNearMissShortensTheWait(t *testing.T) {
+	const try = 2 * time.Second
+	s := &rawServer{t: t, stream: sends(plainly("tcp")), datagram: func(q []byte) [][]byte {
+		p := reply(q, "udp")
+		copy(p[headerSize:], bytes.ToUpper(name(q)))
+		return [][]byte{p}
+	}}
+	s.start()
+	c := client(t, try, s.addr)
+	began := time.Now()
+	m, err := c.Ask(t.Context(), c.resolvers[0], false, "nameserver.example.org.", dns.TypeTXT, true)
+	if took := time.Since(began); err != nil || m.Answer[0].(*dns.TXT).Txt[0] != "tcp" || took > try*3/4 {
+		t.Errorf("Expected the answer over TCP after %s, got %v, %v after %s", try/missShare, m, err, took)
 	}
 }
 

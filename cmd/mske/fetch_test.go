@@ -43,13 +43,14 @@ func fetchText(rrs []dns.RR) (text string) {
 }
 
 // startLab serves a hierarchy on loopback, in which the signaling zone is as
-// given, and returns the flags that make it the one to ask.
+// given, and returns the flags that make it the one to ask, also in place of
+// fetchHost itself.
 func startLab(t *testing.T, signaling lab.Zone) []string {
 	t.Helper()
 	l := lab.New(t, time.Now())
 	l.Add(lab.Zone{Name: "."})
 	l.Add(lab.Zone{Name: "net."})
-	l.Add(lab.Zone{Name: "example.net.", Records: "ns1 A 192.0.2.1\n"})
+	l.Add(lab.Zone{Name: "example.net.", Records: "ns1 A 127.0.0.1\n"})
 	signaling.Name = "_signal." + fetchHost
 	l.Add(signaling)
 
@@ -72,7 +73,8 @@ func startLab(t *testing.T, signaling lab.Zone) []string {
 	if err := os.WriteFile(anchors, []byte(l.Anchors()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return []string{"--resolver", listener.Addr().String(), "--trust-anchor", anchors}
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	return []string{"--resolver", listener.Addr().String(), "--trust-anchor", anchors, "--port", port}
 }
 
 func TestFetchExitStatus(t *testing.T) {
@@ -96,8 +98,11 @@ func TestFetchExitStatus(t *testing.T) {
 				t.Fatalf("Expected exit status %d, got %d: %s%s", tc.exit, exit, &stdout, &stderr)
 			}
 			out := stdout.String()
-			if !strings.Contains(out, "; "+tc.status+": ") || strings.Count(out, "; ") != 1 {
+			if !strings.Contains(out, "; "+tc.status+": ") || strings.Count("\n"+out, "\n; ") != 1 {
 				t.Errorf("Expected one verdict %s, got %q", tc.status, out)
+			}
+			if !strings.Contains(out, " section ") {
+				t.Errorf("Expected the section of a rule, got %q", out)
 			}
 			checkZoneFile(t, out, tc.status == "secure")
 		})
@@ -166,7 +171,7 @@ func TestFetchJSON(t *testing.T) {
 				"zone": fetchZone, "host": fetchHost, "status": tc.status, "reason": got["reason"], "ttl": tc.ttl,
 				"cds": tc.cds, "cdnskey": tc.cdnskey, "dnskey": tc.dnskeys,
 			}
-			if !reflect.DeepEqual(got, want) || got["reason"] == "" {
+			if reason, _ := got["reason"].(string); !reflect.DeepEqual(got, want) || !strings.Contains(reason, " section ") {
 				t.Errorf("Expected %v, got %v", want, got)
 			}
 		})
