@@ -25,6 +25,9 @@ func FuzzCorrect(f *testing.F) {
 		return strings.ToLower(dns.HashName(zone, dns.SHA1, iterations, salt))
 	}
 	right := with(lies, dns.TypeCDS, dns.TypeCDNSKEY)
+	first := c.signed(true, nsec(zone, "a."+zone, lies...))
+	foreign := c.signed(true, nsec(zone, `\000.`+zone, lies...))
+	foreign[0].(*dns.RRSIG).KeyTag++
 	for i, proof := range [][]dns.RR{
 		c.signed(true, nsec(zone, `\000.`+zone, lies...)),
 		c.signed(false, nsec("EXAMPLE.co.uk.", "www."+zone, right...)),
@@ -32,6 +35,8 @@ func FuzzCorrect(f *testing.F) {
 		c.signed(true, nsec3(hash(5, "aabb"), hash(5, "aabb"), 5, "aabb", lies...)),
 		append(c.signed(true, nsec3(hash(0, ""), hash(0, ""), 0, "", lies...)), nsec3(hash(151, ""), hash(0, ""), 151, "", lies...)),
 		append(c.signed(false, nsec("www."+zone, zone, dns.TypeA)), c.signed(true, nsec(zone, "a."+zone, with(lies, cnsType)...))...),
+		foreign,
+		slices.Concat([]dns.RR{first[0]}, first, []dns.RR{nsec3(hash(0, ""), hash(0, ""), 0, "", lies...), nsec3(hash(1, "aa"), hash(0, ""), 1, "aa", lies...)}),
 		slices.Concat(c.signed(true, nsec(zone, "a."+zone, lies...)), c.signed(true, nsec(zone, "b."+zone, lies...))),
 	} {
 		for _, m := range []*dns.Msg{
@@ -187,12 +192,21 @@ func checkSection(t *testing.T, p *provider, a *Apex, m *dns.Msg, was, is []dns.
 	return changed
 }
 
-// signedBy reports whether section has a valid signature of p's over rr. That no
-// TTL exceeds what was signed is for the chain to see to.
+// signedBy reports whether the signatures in section over rr are by p and valid,
+// and whether there are any. That no TTL exceeds what was signed is for the chain
+// to see to.
 func signedBy(p *provider, section []dns.RR, rr dns.RR) bool {
-	return slices.ContainsFunc(section, func(other dns.RR) bool {
+	found := false
+	for _, other := range section {
 		sig, ok := other.(*dns.RRSIG)
-		return ok && sig.TypeCovered == rr.Header().Rrtype && sig.SignerName == zone && sig.KeyTag == p.zsk.Tag() &&
-			sig.ValidityPeriod(now) && int(sig.Labels) == dns.CountLabel(rr.Header().Name) && sig.Verify(p.zsk.DNSKEY, []dns.RR{rr}) == nil
-	})
+		if !ok || sig.TypeCovered != rr.Header().Rrtype || !strings.EqualFold(sig.Hdr.Name, rr.Header().Name) {
+			continue
+		}
+		if sig.SignerName != zone || sig.KeyTag != p.zsk.Tag() || !sig.ValidityPeriod(now) ||
+			int(sig.Labels) != dns.CountLabel(rr.Header().Name) || sig.Verify(p.zsk.DNSKEY, []dns.RR{rr}) != nil {
+			return false
+		}
+		found = true
+	}
+	return found
 }
