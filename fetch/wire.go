@@ -27,11 +27,8 @@ const (
 	// that was lucky, or that of a server that does not keep the case of names.
 	missShare = 8
 
-	// maxRecords is how many records of a message are read. An apex RRset of 64
-	// keys with its signatures has fewer than a hundred.
-	maxRecords = 512
-
-	headerSize = 12 // RFC 1035 section 4.1.1
+	headerSize = 12   // RFC 1035 section 4.1.1
+	truncated  = 0x02 // TC, in the third octet
 )
 
 var (
@@ -138,15 +135,6 @@ func scramble(asked []byte) {
 	}
 }
 
-// name returns the octets of the name that asked, a message of ours, asks for.
-func name(asked []byte) []byte {
-	end := headerSize
-	for asked[end] != 0 {
-		end += 1 + int(asked[end])
-	}
-	return asked[headerSize : end+1]
-}
-
 // overDatagrams sends a question and waits for its answer, skipping what is
 // another's: for all the context allows, or for wait after a near miss.
 func overDatagrams(ctx context.Context, conn net.Conn, asked []byte, wait time.Duration) (*dns.Msg, error) {
@@ -215,15 +203,18 @@ func decode(p, asked []byte, stream bool) (*dns.Msg, error) {
 	if !answers(p, asked, stream) {
 		return nil, errNearMiss
 	}
-	m := new(dns.Msg)
-	if p[2]&0x02 != 0 {
-		m.Id, m.Response, m.Truncated = binary.BigEndian.Uint16(p), true, true
-		return m, nil
+	if p[2]&truncated != 0 {
+		return &dns.Msg{MsgHdr: dns.MsgHdr{Id: binary.BigEndian.Uint16(p), Response: true, Truncated: true}}, nil
 	}
 	if entries(p, 1)+entries(p, 2)+entries(p, 3) > maxRecords {
 		return nil, errLarge
 	}
-	if m.Unpack(p) != nil || optionRecords(m) > 1 {
+	end := headerSize
+	if entries(p, 0) > 0 {
+		end += len(question(asked))
+	}
+	m, err := parse(p, end, qtype(asked))
+	if err != nil {
 		return nil, errGarbage
 	}
 	return m, nil
@@ -239,21 +230,20 @@ func answers(p, asked []byte, stream bool) bool {
 	if entries(p, 0) == 0 {
 		return stream && !useful(int(p[3]&rcode))
 	}
-	n := len(name(asked))
-	question := asked[headerSize : headerSize+n+4]
-	if entries(p, 0) != 1 || len(p) < headerSize+len(question) {
+	want := question(asked)
+	if entries(p, 0) != 1 || len(p) < headerSize+len(want) {
 		return false
 	}
-	got := p[headerSize : headerSize+len(question)]
-	if stream {
-		got, question = append(lower(got[:n]), got[n:]...), append(lower(question[:n]), question[n:]...)
+	got := p[headerSize : headerSize+len(want)]
+	if n := len(name(asked)); stream {
+		return bytes.Equal(lower(got[:n]), lower(want[:n])) && bytes.Equal(got[n:], want[n:])
 	}
-	return bytes.Equal(got, question)
+	return bytes.Equal(got, want)
 }
 
 // lower returns a copy of a name with its letters in lower case.
 func lower(name []byte) []byte {
-	out := make([]byte, len(name), len(name)+4)
+	out := make([]byte, len(name))
 	for i, octet := range name {
 		if 'A' <= octet && octet <= 'Z' {
 			octet |= 0x20
@@ -261,18 +251,4 @@ func lower(name []byte) []byte {
 		out[i] = octet
 	}
 	return out
-}
-
-// entries returns how many entries a section has, as p's header says.
-func entries(p []byte, section int) int { return int(binary.BigEndian.Uint16(p[4+2*section:])) }
-
-// optionRecords returns the number of OPT records in m. More than one are an
-// error (RFC 6891 section 6.1.1).
-func optionRecords(m *dns.Msg) (n int) {
-	for _, rr := range m.Extra {
-		if rr.Header().Rrtype == dns.TypeOPT {
-			n++
-		}
-	}
-	return n
 }

@@ -252,6 +252,13 @@ func TestHostileAnswers(t *testing.T) {
 			rest := framedTXT("long")
 			return raw(q, 1, 0, 0, append(rest, make([]byte, math.MaxUint16-headerSize-len(name(q))-4-len(rest))...))
 		}), "long", ""},
+		{"records fewer than said", nil, sends(func(q []byte) []byte { return raw(q, 2, 0, 0, framedTXT("one")) }), "", garbage},
+		{"thousands of names in one record of another type", nil, sends(func(q []byte) []byte {
+			hip := []byte{0, 0, 55, 0, 1, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0}
+			hip = append(hip, bytes.Repeat([]byte{0xc0, headerSize}, 30000)...)
+			binary.BigEndian.PutUint16(hip[9:], uint16(len(hip)-11))
+			return raw(q, 1, 0, 1, append(framedTXT("right"), hip...))
+		}), "right", ""},
 		{"length larger than what comes", nil, func(conn net.Conn, q []byte) {
 			conn.Write(append([]byte{0xff, 0xff}, reply(q, "x")...))
 		}, "", errClosed.Error()},
@@ -417,6 +424,13 @@ func TestStraysCostNothing(t *testing.T) {
 	stray[0] ^= 1
 	if n := testing.AllocsPerRun(100, func() { decode(stray, q, false) }); n > 0 {
 		t.Errorf("Expected no allocation, got %v", n)
+	}
+	bomb := raw(q, 1, 0, 0, append([]byte{0, 0, 55, 0, 1, 0, 0, 0, 60, 0xea, 0x64, 0, 0, 0, 0}, bytes.Repeat([]byte{0xc0, headerSize}, 30000)...))
+	if m, err := decode(bomb, q, true); err != nil || len(m.Answer) > 0 {
+		t.Errorf("Expected that a record of another type is dropped, got %v, %v", m, err)
+	}
+	if n := testing.AllocsPerRun(100, func() { decode(bomb, q, true) }); n > 20 {
+		t.Errorf("Expected a few allocations, got %v", n)
 	}
 	large := tiny(q, 5900)
 	if n := testing.AllocsPerRun(100, func() { decode(large, q, true) }); n > 5 {
