@@ -280,6 +280,51 @@ func TestDeadAddressesCostTheirOwnTimeOnly(t *testing.T) {
 	}
 }
 
+func TestExploreFollowsWhatOnlyNameserversSay(t *testing.T) {
+	w := newWorld(t)
+	w.Tamper(zone, 65302, func(*dns.Msg) *dns.Msg { return nil })
+	s := w.observer().Explore(t.Context(), zone)
+	if server, ok := s.Server(hostB); !ok || !server.Answers() || s.CNS.Err == nil || !slices.Equal(s.ChildCNS(), []string{hostA, hostB}) {
+		t.Errorf("Expected B to be found in A's CNS, got %+v", s)
+	}
+}
+
+func TestUnsignedZoneIsSeenToo(t *testing.T) {
+	z := lab.Zone{Name: zone, Unsigned: true, Records: "@ 900 CNS " + hostB + "\n@ NS " + hostA + "\n"}
+	w := newWorld(t, z)
+	s := w.observer().Explore(t.Context(), zone)
+	if s.CNS.Status != validate.Insecure || !slices.Equal(s.CNS.Hosts, []string{hostB}) || s.CNS.TTL != 15*time.Minute || s.CNS.Err != nil {
+		t.Errorf("Expected CNS, though nobody vouches for it, got %+v", s.CNS)
+	}
+	a, _ := s.Server(hostA)
+	if apex := a.Addresses[0].UDP; apex.Err != nil || apex.SOA.TTL != time.Hour || len(apex.SOA.Signers) != 0 || len(apex.DNSKEY.Records) != 0 {
+		t.Errorf("Expected SOA without signature, got %+v", apex)
+	}
+	if s.Parent.DSStatus != DSDenied {
+		t.Errorf("Expected no DS, got %+v", s.Parent)
+	}
+}
+
+func TestTTLIsTheOriginalOne(t *testing.T) {
+	w := newWorld(t)
+	for _, ttl := range []uint32{5, 1 << 31, 1<<31 - 1} {
+		joint := w.servers[addrA]
+		w.servers[addrA] = altered(joint, 0, func(_ bool, m *dns.Msg) (*dns.Msg, error) {
+			for _, rr := range m.Answer {
+				rr.Header().Ttl = ttl
+			}
+			return m, nil
+		})
+		s := w.observer().Servers(t.Context(), zone, []string{hostA})
+		if ttls := s.TTLs(); ttls != (TTLs{DNSKEY: time.Hour, CDS: 10 * time.Minute, NS: 30 * time.Minute}) {
+			t.Errorf("TTL %d on the wire: expected the signed ones, got %+v", ttl, ttls)
+		}
+	}
+	if ttlOf(1<<31) != 0 || ttlOf(1<<31-1) != MaxTTL || ttlOf(60) != time.Minute {
+		t.Error("Expected TTLs to be bounded")
+	}
+}
+
 func TestLostDatagramIsSentAgain(t *testing.T) {
 	w := newWorld(t)
 	joint, lost := w.servers[addrB], make(map[uint16]bool)

@@ -231,5 +231,5 @@ func (p *Parent) summarize(hosts int) {
 	}
 	slices.SortFunc(p.NS, domain.Compare)
 	p.NS = slices.Compact(p.NS)
-	p.NSRead = len(heard) > 0 && 2*len(heard) >= hosts
+	p.NSRead = 2*len(heard) >= hosts // there is at least one
 }

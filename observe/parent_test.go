@@ -186,6 +186,13 @@ func TestEveryZoneHasAParentButTheRoot(t *testing.T) {
 	}
 }
 
+func TestNoDelegationAtAll(t *testing.T) {
+	p := newWorld(t).observer().Parent(t.Context(), "nowhere.co.uk.")
+	if p.Name != "co.uk." || p.DSStatus != DSDenied || p.DSTTL != 5*time.Minute || !p.NSRead || len(p.NS) != 0 {
+		t.Errorf("Expected the parent to deny DS and NS, got %+v", p)
+	}
+}
+
 func TestParentOnTheChildsServersIsTold(t *testing.T) {
 	w := newWorld(t)
 	w.servers[addrP] = w.serve(w.Zone(zone), w.Zone("co.uk."))
