@@ -22,6 +22,7 @@ var retries = []time.Duration{1, 1, 2, 5, 10, 20, 40, 60}
 // collection is the collecting of one host's announcements for one zone.
 type collection struct {
 	host    string
+	line    *line
 	running bool
 	asked   time.Time // last
 	next    time.Time
@@ -53,6 +54,7 @@ func (e *Engine) collect(z *zone) {
 	for host, c := range z.fetching {
 		if !slices.Contains(hosts, host) && !c.running && !c.asked.Add(z.RefreshMin).After(now) {
 			delete(z.fetching, host)
+			e.loop.fetches.leave(c.line)
 			z.settle("fetch " + host)
 		}
 	}
@@ -67,6 +69,7 @@ func (e *Engine) collect(z *zone) {
 			if c = z.newCollection(host, now); c == nil {
 				continue
 			}
+			c.line = e.loop.fetches.join(place{z.Fetcher, host})
 			z.fetching[host] = c
 		}
 		if !c.running && !c.next.After(now) {
@@ -108,13 +111,19 @@ func (e *Engine) collectNow(z *zone) {
 	}
 }
 
+// fetch lets c run when it is its turn. A host that was found dead just now is
+// left alone.
 func (e *Engine) fetch(z *zone, c *collection) {
+	if c.line.dead() && c.line.again.After(e.loop.now) {
+		e.tried(z, c)
+		return
+	}
 	c.running = true
 	var known merge.Announcement
 	if i := peer(z.facts.state.Peers, c.host); i >= 0 {
 		known = z.facts.state.Peers[i].Announcement
 	}
-	e.submit(&e.loop.fetches, task{
+	e.loop.fetches.add(c.line, turn{zone: z, collection: c, task: task{
 		zone: z,
 		run: func(ctx context.Context) func() {
 			began := time.Now()
@@ -128,7 +137,49 @@ func (e *Engine) fetch(z *zone, c *collection) {
 		fail: func() {
 			e.collected(z, c, fetch.Result{Verdict: fetch.Indeterminate, Reason: "internal error"}, 0)
 		},
-	})
+	}})
+}
+
+// dispatchFetches begins the collections that may run now.
+func (e *Engine) dispatchFetches() {
+	for {
+		t, s, ok := e.loop.fetches.next()
+		if !ok {
+			return
+		}
+		e.wg.Go(func() {
+			e.work(t.task, func() { e.loop.fetches.end(s) })
+		})
+	}
+}
+
+// tried is for a collection from a dead host that another zone's spoke for.
+func (e *Engine) tried(z *zone, c *collection) {
+	c.failed(z.Zone, e.loop.now)
+	c.running, c.ended, c.verdict, c.next = false, e.loop.now, fetch.Unreachable, c.line.again
+	e.wake(z, c.next)
+	e.loop.news = true
+}
+
+// heard takes over what the verdict of c says of its host, after c's next time
+// was set. All that wait for a host that is dead are tried with c; the next
+// time another zone's collection speaks for them.
+func (e *Engine) heard(z *zone, c *collection, reason string) {
+	l := c.line
+	changed := l.heard(z.key, c.verdict)
+	switch {
+	case changed && l.dead():
+		e.config.Log.Warningf("Nameserver %s cannot be reached, so that no announcement can be collected from it (for %d zones); what is known of its keys stays: %s", l.at.host, l.zones, reason)
+	case changed:
+		e.config.Log.Infof("Nameserver %s can be reached again (for %d zones)", l.at.host, l.zones)
+	}
+	if c.verdict != fetch.Unreachable || !l.dead() {
+		return
+	}
+	l.again, c.next = c.next, c.next.Add(time.Second)
+	for _, t := range e.loop.fetches.dismiss(l) {
+		e.tried(t.zone, t.collection)
+	}
 }
 
 // collected takes over the result of a collection. Only a secure one that we
@@ -163,8 +214,11 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 		z.reportFailure(c, r.Reason, now)
 	default:
 		c.failed(z.Zone, now)
-		z.reportFailure(c, r.Reason, now)
+		if c.verdict != fetch.Unreachable || c.line.silent < deadAfter-1 {
+			z.reportFailure(c, r.Reason, now)
+		}
 	}
+	e.heard(z, c, r.Reason)
 	e.loop.news = true
 }
 

@@ -17,12 +17,12 @@ const (
 	// after that is no better than not running.
 	maxTurns = 10
 
-	// Tasks that run at once, of each kind.
-	maxFetches = 16 // wait for the network
-	maxLooks   = 4  // ask the plugins of this process
-	maxWrites  = 1  // one commit holds all that changed
-	maxScans   = 1
-	maxBuilds  = 1 // subtrees
+	// Tasks that run at once, of each kind; of collections see hosts.go.
+	maxLooks  = 4 // ask the plugins of this process
+	maxProbes = 4 // wait for the network
+	maxWrites = 1 // one commit holds all that changed
+	maxScans  = 1
+	maxBuilds = 1 // subtrees
 
 	// idle is how long the loop sleeps when nothing is due.
 	idle = time.Minute
@@ -33,8 +33,9 @@ const (
 type loop struct {
 	done    chan func() // ends of tasks, to be run by the loop
 	due     dueHeap
-	fetches pool
+	fetches lines
 	looks   pool
+	probes  pool
 	writes  pool
 	scans   pool
 	builds  pool
@@ -59,7 +60,7 @@ type loop struct {
 
 func (l *loop) init() {
 	l.done = make(chan func())
-	l.fetches.limit = maxFetches
+	l.probes.limit = maxProbes
 	l.looks.limit = maxLooks
 	l.writes.limit = maxWrites
 	l.scans.limit = maxScans
@@ -94,12 +95,18 @@ func (e *Engine) dispatch(p *pool) {
 		p.queue[0] = task{}
 		p.queue = p.queue[1:]
 		p.running++
-		e.wg.Go(func() { e.work(p, t) })
+		e.wg.Go(func() {
+			e.work(t, func() {
+				p.running--
+				e.dispatch(p)
+			})
+		})
 	}
 }
 
-// work runs t and hands what is to follow to the loop.
-func (e *Engine) work(p *pool, t task) {
+// work runs t and hands what is to follow to the loop: that its place is free,
+// and what it returned.
+func (e *Engine) work(t task, free func()) {
 	then := t.fail
 	func() {
 		defer func() {
@@ -111,8 +118,7 @@ func (e *Engine) work(p *pool, t task) {
 	}()
 	select {
 	case e.loop.done <- func() {
-		p.running--
-		e.dispatch(p)
+		free()
 		e.protect(t.zone, then)
 	}:
 	case <-e.ctx.Done():
@@ -199,6 +205,7 @@ func (e *Engine) turn() time.Duration {
 		}
 		heap.Fix(&l.due, z.index)
 	}
+	e.dispatchFetches()
 	e.write()
 	e.build()
 	e.refreshStatus()

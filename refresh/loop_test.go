@@ -107,11 +107,16 @@ func TestCommitThatPanicsIsRepeated(t *testing.T) {
 	})
 }
 
-type fetcherFunc func(ctx context.Context, zone, host string, known merge.Announcement) fetch.Result
+type fetchFunc func(ctx context.Context, zone, host string, known merge.Announcement) fetch.Result
+
+// fetcher is a function as a Fetcher.
+type fetcher struct{ fetch fetchFunc }
+
+func fetcherFunc(f fetchFunc) Fetcher { return &fetcher{f} }
 
 // Fetch implements the Fetcher interface.
-func (f fetcherFunc) Fetch(ctx context.Context, zone, host string, known merge.Announcement) fetch.Result {
-	return f(ctx, zone, host, known)
+func (f *fetcher) Fetch(ctx context.Context, zone, host string, known merge.Announcement) fetch.Result {
+	return f.fetch(ctx, zone, host, known)
 }
 
 func TestOneCollectionAtATime(t *testing.T) {

@@ -39,7 +39,7 @@ func (e *Engine) probe(t *subtree) {
 			break
 		}
 	}
-	e.submit(&e.loop.fetches, task{
+	e.submit(&e.loop.probes, task{
 		zone: z,
 		run: func(ctx context.Context) func() {
 			ctx, cancel := context.WithTimeout(ctx, probeTimeout)

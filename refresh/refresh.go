@@ -32,7 +32,8 @@ import (
 
 // Fetcher collects what host announces for zone. By what is known of it already
 // it tells a replayed announcement. It gives up when ctx ends and after a time of
-// its own, and reports every failure by the result's verdict.
+// its own, and reports every failure by the result's verdict. It is comparable:
+// zones with equal ones share what is known of a host.
 type Fetcher interface {
 	Fetch(ctx context.Context, zone, host string, known merge.Announcement) fetch.Result
 }

@@ -1,7 +1,6 @@
 package refresh
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -328,17 +327,7 @@ func TestAThousandZones(t *testing.T) {
 		p := newProvider(t)
 		w.peers.set(theirNS, announces(merge.Announcement{DNSKEY: []merge.Key{p.zsk}, CDNSKEY: []merge.Key{p.ksk}, TTL: time.Hour}))
 		c := w.config()
-		dir := t.TempDir()
-		watcher := keys.NewWatcher(keys.Source{Dirs: []string{dir}})
-		for i := range 1000 {
-			name := fmt.Sprintf("z%d.example.org.", i)
-			k, private := generate(t, name, 257)
-			writeKey(t, dir, k, private)
-			back := &chainZone{name: name, serial: 1, ns: []string{ourNS}, cns: []string{ourNS, theirNS}, keys: []*keys.Key{k}, signers: []*keys.Key{k}}
-			z := *w.zone
-			z.Name, z.Ask, z.Keys = name, back.ask, watcher
-			c.Zones = append(c.Zones, &z)
-		}
+		w.fleet(&c, 1000, ourNS, theirNS)
 		e := New(c)
 		if err := e.Start(); err != nil {
 			t.Fatal(err)

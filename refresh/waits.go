@@ -51,10 +51,9 @@ func (e *Engine) resume(first bool) {
 		}
 		l.scanAt, l.writeAt, l.buildAt, l.statusAt, l.statusNext = l.now, l.now, l.now, l.now, l.now
 	}
-	for _, p := range []*pool{&l.looks, &l.writes, &l.scans, &l.builds} {
+	for _, p := range []*pool{&l.looks, &l.probes, &l.writes, &l.scans, &l.builds} {
 		e.dispatch(p)
 	}
-	e.dispatch(&l.fetches)
 }
 
 // clockSet moves what is due after a while, since that while lasts as long as

@@ -55,6 +55,8 @@ type world struct {
 
 	ahead *atomic.Int64 // how far the system's clock is ahead of the time in the bubble
 	built time.Time
+
+	observer Observer
 }
 
 // chainZone is a zone as the plugins behind mske answer it.
@@ -334,7 +336,23 @@ func (w *world) config() Config {
 	for _, z := range zones {
 		z.Store = filepath.Join(w.dir, "mske.db")
 	}
-	return Config{Zones: zones, Subtrees: w.subs, Publisher: w.out, Log: w.log, Built: w.built}
+	return Config{Zones: zones, Subtrees: w.subs, Publisher: w.out, Log: w.log, Built: w.built, Observer: w.observer}
+}
+
+// fleet adds n zones like that of the world to c, each with a key and CNS.
+func (w *world) fleet(c *Config, n int, cns ...string) {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	watcher := keys.NewWatcher(keys.Source{Dirs: []string{dir}})
+	for i := range n {
+		name := fmt.Sprintf("z%d.example.org.", i)
+		k, private := generate(w.t, name, 257)
+		writeKey(w.t, dir, k, private)
+		back := &chainZone{name: name, serial: 1, ns: []string{ourNS}, cns: cns, keys: []*keys.Key{k}, signers: []*keys.Key{k}}
+		z := *w.zone
+		z.Name, z.Ask, z.Keys = name, back.ask, watcher
+		c.Zones = append(c.Zones, &z)
+	}
 }
 
 // engine returns an engine that reads the clock of the world.
