@@ -70,3 +70,31 @@ func TestApexIsRememberedByTheTTLOfItsZone(t *testing.T) {
 		t.Errorf("Expected an error, got %q", apex)
 	}
 }
+
+func TestASignerAboveAnUnsignedZoneIsNotItsApex(t *testing.T) {
+	// The parent signs a name that an insecurely delegated zone holds: the look-up
+	// alone cannot tell, the apex does.
+	l := hierarchy(t)
+	parent := l.Zone("example.net.")
+	name := "ns1.unsigned.example.net."
+	set := records(name + " 300 IN A 192.0.2.66")
+	l.Tamper(name, dns.TypeA, lab.Replace(&dns.Msg{Answer: append(set, parent.Sign(set)...)}))
+	s := validator(t, l).Session(l)
+	r, err := s.Lookup(t.Context(), name, dns.TypeA)
+	if err != nil || r.Status == validate.Insecure {
+		t.Fatalf("Expected an answer, got %+v, %v", r, err)
+	}
+	apex, err := s.Apex(t.Context(), name)
+	if err != nil || apex != "unsigned.example.net." || dns.IsSubDomain(apex, r.Signer) {
+		t.Errorf("Expected unsigned.example.net., got %q, %v with an answer by %s", apex, err, r.Signer)
+	}
+}
+
+func TestApexOfAZoneWhoseDelegationIsForgedIsAnError(t *testing.T) {
+	l := hierarchy(t)
+	l.Tamper("unsigned.example.net.", dns.TypeDS, lab.StripSignatures)
+	var e *validate.Error
+	if apex, err := validator(t, l).Session(l).Apex(t.Context(), "ns1.unsigned.example.net."); !errors.As(err, &e) {
+		t.Errorf("Expected an error, got %q, %v", apex, err)
+	}
+}

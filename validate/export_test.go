@@ -49,3 +49,6 @@ func Below(v *Validator, x Exchanger, fetching, name string) error {
 
 // Cost returns what a session has cost so far.
 func Cost(s *Session) int { return s.budget.cost }
+
+// VerifyCost returns what a verification with the key costs.
+func VerifyCost(k *dns.DNSKEY) int { return verifyCost(k) }

@@ -43,3 +43,65 @@ func TestRSAExponents(t *testing.T) {
 		})
 	}
 }
+
+// TestKeysOfAnUnsupportedSize has a zone with a key in DS that nobody can verify
+// with. It is insecure only if the parent names no other.
+func TestKeysOfAnUnsupportedSize(t *testing.T) {
+	tiny := lab.NewKey("example.net.", dns.RSASHA256, 257, "")
+	tiny.DNSKEY, tiny.Signer = dns.Copy(tiny.DNSKEY).(*dns.DNSKEY), nil
+	tiny.PublicKey = base64.StdEncoding.EncodeToString(append([]byte{1, 3, 0x80}, make([]byte, 63)...))
+	good := lab.NewKey("example.net.", dns.ECDSAP256SHA256, 257, "")
+	gone := lab.NewKey("example.net.", dns.ECDSAP256SHA256, 257, "gone")
+	tests := []struct {
+		name string
+		ds   []*lab.Key
+		keys []*lab.Key
+		want want
+	}{
+		{"alone", []*lab.Key{tiny}, []*lab.Key{tiny}, insecure(validate.CheckAlgorithm)},
+		{"beside a good one", []*lab.Key{tiny, good}, []*lab.Key{tiny, good}, secure(net)},
+		{"beside a good one that was taken away", []*lab.Key{tiny, good}, []*lab.Key{tiny}, bogus(validate.CheckKey)},
+		{"beside a good one that is not in DS", []*lab.Key{tiny}, []*lab.Key{tiny, good}, insecure(validate.CheckAlgorithm)},
+		{"that was taken away", []*lab.Key{tiny}, []*lab.Key{good}, bogus(validate.CheckKey)},
+		{"beside a DS of no key", []*lab.Key{tiny, gone}, []*lab.Key{tiny}, bogus(validate.CheckKey)},
+		{"beside a DS of no key, and a good one", []*lab.Key{tiny, gone, good}, []*lab.Key{tiny, good}, secure(net)},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			l := hierarchy(t)
+			digests := ""
+			for _, k := range tc.ds {
+				digests += k.ToDS(dns.SHA256).String() + "\n"
+			}
+			l.Add(lab.Zone{Name: "net.", Records: digests})
+			l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: tc.keys})
+			r, err := validator(t, l).Lookup(t.Context(), l, "ns1.example.net.", dns.TypeA)
+			if err != nil || got(r) != tc.want {
+				t.Errorf("Expected %+v, got %+v, %v, %v", tc.want, got(r), r.Reason, err)
+			}
+		})
+	}
+}
+
+func TestCostsGrowWithTheKey(t *testing.T) {
+	rsa := func(bits int, exponent ...byte) string {
+		public := append(append([]byte{byte(len(exponent))}, exponent...), 0x80)
+		return base64.StdEncoding.EncodeToString(append(public, make([]byte, bits/8-1)...))
+	}
+	last := 0
+	for _, public := range []string{
+		rsa(1024, 3), rsa(1024, 1, 0, 1), rsa(1024, 0x7f, 0xff, 0xff, 0xff), rsa(2048, 1, 0, 1), rsa(2048, 0x7f, 0xff, 0xff, 0xff),
+		rsa(4096, 1, 0, 1), rsa(4096, 0x7f, 0xff, 0xff, 0xff),
+	} {
+		cost := validate.VerifyCost(&dns.DNSKEY{Algorithm: dns.RSASHA256, PublicKey: public})
+		if cost <= last {
+			t.Errorf("Expected more than %d, got %d", last, cost)
+		}
+		last = cost
+	}
+	for _, public := range []string{rsa(1016, 3), rsa(4104, 3), rsa(2048, 0x80, 0, 0, 1), ""} {
+		if cost := validate.VerifyCost(&dns.DNSKEY{Algorithm: dns.RSASHA256, PublicKey: public}); cost != 0 {
+			t.Errorf("Expected that the size is not supported, got %d", cost)
+		}
+	}
+}
