@@ -10,17 +10,17 @@ import (
 // that they can label a metric.
 type Check string
 
-// The checks.
+// The checks, in the order in which they are made, and the file that makes each.
 const (
-	CheckAnchor     Check = "anchor"     // a trust anchor at or above the name
-	CheckDelegation Check = "delegation" // DS, or proof that there is none
-	CheckAlgorithm  Check = "algorithm"  // algorithms and key sizes that are supported
-	CheckKey        Check = "key"        // a DNSKEY that the parent's DS, the anchor or an RRSIG names
-	CheckSigned     Check = "signed"     // an RRSIG by a zone that may sign
-	CheckPeriod     Check = "period"     // inception and expiration
-	CheckSignature  Check = "signature"  // the signature itself
-	CheckDenial     Check = "denial"     // NSEC or NSEC3
-	CheckLimit      Check = "limit"      // what a validation may cost
+	CheckAnchor     Check = "anchor"     // a trust anchor at or above the name: chain.go, anchor.go
+	CheckDelegation Check = "delegation" // DS, or proof that there is none: chain.go
+	CheckAlgorithm  Check = "algorithm"  // algorithms and key sizes that are supported: key.go, chain.go (trustDS)
+	CheckKey        Check = "key"        // a DNSKEY that DS, the anchor (key.go) or an RRSIG (signature.go) names
+	CheckSigned     Check = "signed"     // an RRSIG by a zone that may sign: signer.go
+	CheckPeriod     Check = "period"     // inception and expiration: signature.go
+	CheckSignature  Check = "signature"  // the signature itself: signature.go
+	CheckDenial     Check = "denial"     // denial.go, nsec.go, nsec3.go
+	CheckLimit      Check = "limit"      // what a validation may cost: limits.go, budget.go, cost.go
 )
 
 // Error says why an RRset is insecure or bogus, in one line: which RRset, what
@@ -32,16 +32,12 @@ type Error struct {
 	Zone    string // whose key or denial it is about, "" if about none
 	KeyTag  uint16 // of the key it is about, 0 if about none
 	Detail  string // what is wrong
-	Section string // the rule: "RFC 4035 section 5.3.1", or ""
+	Section string // the rule: "RFC 4035 section 5.3.1", or that it is a limit
 }
 
 // Error implements the error interface.
 func (e *Error) Error() string {
-	s := fmt.Sprintf("%s %s: %s", e.Name, dns.Type(e.Type), e.Detail)
-	if e.Section != "" {
-		s += " (" + e.Section + ")"
-	}
-	return s
+	return fmt.Sprintf("%s %s: %s (%s)", e.Name, dns.Type(e.Type), e.Detail, e.Section)
 }
 
 // fail returns an Error about the RRset of that name and type.

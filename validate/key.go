@@ -63,8 +63,8 @@ func keyFault(k *dns.DNSKEY) string {
 	switch {
 	case k.Flags&dns.ZONE == 0:
 		return "has no ZONE flag"
-	case k.Flags&dns.REVOKE != 0:
-		return "is revoked (RFC 5011 section 2.1)"
+	case k.Flags&dns.REVOKE != 0: // RFC 5011 section 2.1
+		return "is revoked"
 	case k.Protocol != 3:
 		return fmt.Sprintf("has protocol %d instead of 3", k.Protocol)
 	}

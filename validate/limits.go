@@ -3,7 +3,7 @@ package validate
 import "time"
 
 // limitRule is what the reason cites for a limit: none of them is in an RFC.
-const limitRule = "limit of this validator"
+const limitRule = "limit of this software"
 
 // What a session and one of its look-ups may cost. Whatever is in a message was put there by the peer
 // or by someone on the path, so each loop over it is bounded. A limit that is
