@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -173,8 +174,7 @@ func (a assessment) targetName() string {
 	return "CNS"
 }
 
-// cnsSets returns the different CNS RRsets, each as its first host serving it
-// and how many names it has.
+// cnsSets returns the different CNS RRsets, each with the first host that has it.
 func (a assessment) cnsSets() []string {
 	seen := make(map[string]bool)
 	var texts []string
@@ -186,7 +186,7 @@ func (a assessment) cnsSets() []string {
 					continue
 				}
 				seen[set] = true
-				texts = append(texts, fmt.Sprintf("%s has %d names", server.Host, len(apex.CNS.Records)))
+				texts = append(texts, fmt.Sprintf("%s has %s", server.Host, cmp.Or(set, "none")))
 			}
 		}
 	}
