@@ -90,8 +90,11 @@ func (p *checkPrinter) page(a assessment) string {
 	p.section(&out, "Note", a.notes())
 	p.section(&out, "Next", a.next())
 	colour := red
-	if a.converged {
+	switch {
+	case a.converged:
 		colour = green
+	case a.phase == phaseSingle || a.phase == phaseInsecure:
+		colour = yellow
 	}
 	out.WriteString("\n" + p.paint(colour, wrap("", a.verdict())))
 	return out.String()
