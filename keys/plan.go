@@ -9,18 +9,53 @@ import (
 )
 
 // Facts are what decides, besides the key files, whether a wish of their
-// timing metadata can be carried out. What the parent's DS holds is not among
-// them yet: until it is, no secure-entry key goes.
+// timing metadata can be carried out. With the zero value no secure-entry key
+// goes.
 type Facts struct {
 	// Chain are the keys that the plugin chain publishes or was seen signing
-	// with in the last max_zone_ttl (rule K2). None of them goes.
+	// with in the last max_zone_ttl (rule K2). None of them leaves DNSKEY.
 	Chain []merge.Key
 	// Signed are the keys that the zone's data is or was signed with. Of any
 	// other nothing can be cached, so that it goes as soon as it is to.
 	Signed []merge.Key
+	// Entries are the keys that CDS named when it was last served. Whatever has
+	// become of their files, they only go as secure-entry keys do.
+	Entries []merge.Key
+	// Published are those in DNSKEY then.
+	Published []merge.Key
 	// MaxZoneTTL is the longest TTL in the zone: for so long a cache may hold
 	// a signature of a key that signs no more.
 	MaxZoneTTL time.Duration
+
+	// DS is what is known of the parent's DS RRset, and DSAlgorithms those of
+	// all digests in it, whosever they are.
+	DS           DSState
+	DSAlgorithms []uint8
+	// KeysTTL is the longest TTL of the DNSKEY RRset in force, at any
+	// nameserver.
+	KeysTTL time.Duration
+	// Seen is what was seen of our keys from outside.
+	Seen map[merge.Key]Seen
+}
+
+// DSState is what is known of the parent's DS RRset.
+type DSState uint8
+
+// The states of the DS RRset.
+const (
+	DSUnknown DSState = iota // it was never read
+	DSThere
+	DSAbsent // provably
+)
+
+// Seen is what was seen of one of our keys from outside. A zero time is one that
+// is not known, or has not come.
+type Seen struct {
+	KnownFrom time.Time // no cache holds our DNSKEY RRset without it
+	Signed    time.Time // since when it signs the zone's data
+	InDS      time.Time // since when DS names it, zero if it does not
+	InDSFrom  time.Time // no cache holds DS without it
+	GoneFrom  time.Time // no cache holds DS with it
 }
 
 // Schedule is what each key of a zone does at one time.
@@ -30,6 +65,9 @@ type Schedule struct {
 	SecureEntry []*Key // in CDS and CDNSKEY, both ours and announced
 	SignDNSKEY  []*Key // sign the apex key sets
 	DataSigning []*Key // sign the zone's data, where mske does
+	// Lost have to stay secure entries, but their private halves are gone:
+	// signatures that they made before have to do.
+	Lost []*Key
 	// Why says, a line for each, which wishes of the key files are not
 	// carried out.
 	Why []string
@@ -40,14 +78,13 @@ type Schedule struct {
 
 // Plan returns what ks, the keys of one zone with their roles, do at now
 // (rule K3). It only carries out those wishes of the key files that are safe:
-// a secure-entry key that is to go stays until the parent's DS tells that
-// another can take its place, a key of f.Chain stays, a data-signing key is
-// published until the caches have forgotten its signatures, and the last one
-// of an algorithm goes on signing.
+// a secure-entry key goes once another can take its place (see entry.go), a key
+// of f.Chain stays, a data-signing key is published until the caches have
+// forgotten its signatures, and the last one of an algorithm goes on signing.
 func Plan(ks []*Key, now time.Time, f Facts) Schedule {
 	p := planner{now: now, facts: f}
 	for _, k := range ks {
-		p.secureEntry(k)
+		p.secureEntry(k, ks)
 	}
 	for _, k := range ks {
 		p.activeData(k)
@@ -74,9 +111,7 @@ func (p *planner) reached(at time.Time) bool {
 	if !at.After(p.now) {
 		return true
 	}
-	if p.Next.IsZero() || at.Before(p.Next) {
-		p.Next = at
-	}
+	p.next(at)
 	return false
 }
 
@@ -107,29 +142,6 @@ func (p *planner) active(k *Key) bool {
 }
 
 func (p *planner) inChain(k *Key) bool { return slices.Contains(p.facts.Chain, k.ID()) }
-
-// secureEntry decides what k does as a secure-entry key. A key that does not
-// sign the DNSKEY RRset is not in CDS.
-func (p *planner) secureEntry(k *Key) {
-	if !k.Role.SecureEntry() || !p.active(k) {
-		return
-	}
-	p.SignDNSKEY = append(p.SignDNSKEY, k)
-	if k.Timing.SyncPublish.IsZero() || p.reached(k.Timing.SyncPublish) {
-		p.SecureEntry = append(p.SecureEntry, k)
-	}
-	const stays = "it stays in DNSKEY and CDS and signs: the parent's DS has not been read, so whether another key can take its place is not known"
-	switch t := k.Timing; {
-	case k.Gone:
-		p.why(k, "its file has gone, but %s; put it back, since after a restart it cannot sign", stays)
-	case p.reached(t.Delete):
-		p.why(k, "its Delete time has come, but %s", stays)
-	case p.reached(t.Inactive):
-		p.why(k, "its Inactive time has come, but %s", stays)
-	case p.reached(t.SyncDelete):
-		p.why(k, "its SyncDelete time has come, but %s", stays)
-	}
-}
 
 // activeData decides whether k is to sign the zone's data.
 func (p *planner) activeData(k *Key) {
@@ -177,7 +189,7 @@ func (p *planner) keepLast(ks []*Key, kind func(*Key) bool) {
 	}
 	p.DataSigning = append(p.DataSigning, last)
 	p.why(last, "it was to stop signing at %s, but goes on: no other key of ours signs the zone's data with %s",
-		stop(last.Timing).UTC().Format(time.RFC3339), AlgorithmName(last.DNSKEY.Algorithm))
+		rfc3339(stop(last.Timing)), AlgorithmName(last.DNSKEY.Algorithm))
 }
 
 // publish decides whether k is in the DNSKEY RRset and is announced there.
@@ -189,16 +201,14 @@ func (p *planner) publish(k *Key) {
 		p.Announced = append(p.Announced, k)
 	}
 	switch {
-	case begun && !deleted, signs:
-	case begun && k.Role.SecureEntry():
-		if !p.active(k) {
-			p.why(k, "its Delete time has come or its file has gone, but it stays in DNSKEY: the parent's DS has not been read")
-		}
+	case begun && !deleted, signs, slices.Contains(p.SignDNSKEY, k), slices.Contains(p.Lost, k):
+	case begun && k.Role.SecureEntry() && k.Signer == nil && p.facts.DS == DSUnknown:
+		p.why(k, "its Delete time has come or its file has gone, but it stays in DNSKEY: the parent's DS has not been read")
 	case chain:
 		p.why(k, "it stays in DNSKEY: the zone is published or signed with it by the plugins behind mske")
 	case p.cached(k):
 		p.why(k, "its Delete time has come, but it stays in DNSKEY until %s: caches may hold its signatures until then",
-			stop(k.Timing).Add(p.facts.MaxZoneTTL).UTC().Format(time.RFC3339))
+			rfc3339(stop(k.Timing).Add(p.facts.MaxZoneTTL)))
 	default:
 		return
 	}

@@ -103,7 +103,7 @@ func (s *State) key(k merge.Key) *Key {
 // changed.
 func (a *advance) readDS(p Parent) {
 	if p.DSStatus == observe.DSUnread {
-		a.judgeDS(p)
+		a.judgeDS()
 		return
 	}
 	if !a.DSAt.IsZero() && p.At.Sub(a.DSAt) > a.c.gap() && a.Phase != Complete {
@@ -118,7 +118,7 @@ func (a *advance) readDS(p Parent) {
 	if p.DSStatus == observe.DSPresent {
 		a.DS = slices.Clone(p.DS)
 	}
-	a.judgeDS(p)
+	a.judgeDS()
 	for i := range a.Keys {
 		k := &a.Keys[i]
 		switch named := names(a.c.Zone, a.DS, k.Key); {
@@ -136,10 +136,10 @@ func (a *advance) readDS(p Parent) {
 
 // judgeDS decides whether DS, as it was last read, holds every secure-entry key
 // of the joint sets, which may have changed since.
-func (a *advance) judgeDS(p Parent) {
+func (a *advance) judgeDS() {
 	switch {
 	case a.DSStatus != observe.DSPresent || len(Unnamed(a.c.Zone, a.DS, a.f.Joint)) > 0:
-		a.DSSince = time.Time{}
+		a.DSSince, a.SyncFrom, a.SyncedAt = time.Time{}, time.Time{}, time.Time{}
 	case a.DSSince.IsZero():
 		a.DSSince = a.now
 	}
@@ -247,9 +247,9 @@ func (a *advance) sync() {
 		a.SyncFrom, a.SyncedAt = time.Time{}, time.Time{}
 		return
 	}
-	began := latest(a.ConvergedSince, a.DSSince)
-	if from := latest(a.HeldDS.after(began), a.HeldKeys.after(began)); a.SyncFrom.IsZero() || a.SyncFrom.Before(began) {
-		a.SyncFrom, a.SyncedAt = from, time.Time{}
+	if a.SyncFrom.IsZero() {
+		began := latest(a.ConvergedSince, a.DSSince)
+		a.SyncFrom = latest(a.HeldDS.after(began), a.HeldKeys.after(began))
 	}
 	if a.SyncedAt.IsZero() && !a.ConvergedAt.Before(a.SyncFrom) && !a.DSAt.Before(a.SyncFrom) {
 		a.SyncedAt = a.now

@@ -101,6 +101,21 @@ func TestAHostThatFlapsKeepsItsKeys(t *testing.T) {
 	}
 }
 
+// What the parent said before a restart is too old to begin with.
+func TestNobodyLeavesBeforeTheParentWasReadSinceTheStart(t *testing.T) {
+	z := newLife(t)
+	z.read(z.parent(digests(ksk(1)), a1), z.good(a1, b1))
+	z.f.Target, z.f.Began = []string{a1}, z.pass(time.Hour).now
+	z.read(Parent{}, z.good(a1))
+	if h := z.s.host(b1); h == nil || !h.Missing.IsZero() {
+		t.Errorf("Expected nobody to be missed before the parent was read, got %+v", h)
+	}
+	z.pass(time.Minute).read(z.parent(nil, a1), Look{})
+	if h := z.s.host(b1); h == nil || h.Missing.IsZero() {
+		t.Errorf("Expected the host to be missed, got %+v", h)
+	}
+}
+
 func TestUnknownDelegationTTLIsTwoDays(t *testing.T) {
 	z := newLife(t)
 	z.f.NS = []string{a1, b1}
@@ -135,6 +150,17 @@ func TestTheLeaverKnowsFromWhenItMayDeleteTheZone(t *testing.T) {
 	z.pass(time.Hour).read(z.parent(nil, b1), z.good(a1, b1))
 	if z.s.Phase == Left {
 		t.Error("Expected a zone that names us again not to be left")
+	}
+}
+
+func TestTheHoldDownIsForTheLongestDNSKEYTTLToo(t *testing.T) {
+	z := settled(t)
+	z.read(Parent{}, z.good(a1, b1).spoil(a1, func(s *Seen) { s.KeyTTL = 100 * time.Hour }))
+	z.f.Target, z.f.NS = []string{a1}, []string{a1}
+	gone := z.pass(time.Minute).now
+	z.read(z.parent(nil, a1), z.good(a1))
+	if l := z.report().Leaving; len(l) != 1 || !l[0].Until.Equal(gone.Add(148*time.Hour)) {
+		t.Errorf("Expected the hold-down to take 148h, got %v", l)
 	}
 }
 

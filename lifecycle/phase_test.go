@@ -91,6 +91,18 @@ func TestWhatInterruptsTheWaitForCaches(t *testing.T) {
 			}
 			return z.parent(both, a1), z.good(a1, b1)
 		}},
+		{"nobody was asked for long", true, func(z *life) (Parent, Look) {
+			for range 5 {
+				z.pass(30*time.Minute).read(z.parent(both, a1), Look{})
+			}
+			return z.parent(both, a1), z.good(a1, b1)
+		}},
+		{"the parent was not read for long", true, func(z *life) (Parent, Look) {
+			for range 5 {
+				z.pass(30*time.Minute).read(Parent{}, z.good(a1, b1))
+			}
+			return z.parent(both, a1), z.good(a1, b1)
+		}},
 		{"we were away for long", true, func(z *life) (Parent, Look) { z.pass(3 * time.Hour); return z.parent(both, a1), z.good(a1, b1) }},
 	} {
 		z := newLife(t)
@@ -101,6 +113,31 @@ func TestWhatInterruptsTheWaitForCaches(t *testing.T) {
 		z.pass(time.Minute).read(z.parent(both, a1), z.good(a1, b1))
 		if again := !z.s.SyncFrom.Equal(from); again != tt.again || z.s.SyncFrom.Before(from) {
 			t.Errorf("%s: expected the wait to begin anew %v, got until %v after %v", tt.name, tt.again, z.s.SyncFrom.Sub(epoch), from.Sub(epoch))
+		}
+	}
+}
+
+func TestTheWaitEndsWithReadingsMadeAfterIt(t *testing.T) {
+	both := digests(ksk(1), ksk(2))
+	for _, lookLast := range []bool{false, true} {
+		z := newLife(t)
+		z.read(z.parent(both, a1), z.good(a1, b1))
+		for range 25 {
+			p, l := z.pass(time.Hour).parent(both, a1), z.good(a1, b1)
+			switch {
+			case z.now.Before(z.s.SyncFrom):
+			case lookLast:
+				l = Look{}
+			default:
+				p = Parent{}
+			}
+			z.read(p, l)
+		}
+		z.expect(Converged)
+		if lookLast {
+			z.read(Parent{}, z.good(a1, b1)).expect(Synced)
+		} else {
+			z.read(z.parent(both, a1), Look{}).expect(Synced)
 		}
 	}
 }
