@@ -4,6 +4,9 @@ import (
 	"runtime/debug"
 	"testing"
 	"time"
+
+	"github.com/coredns-mske/mske/refresh"
+	"github.com/coredns-mske/mske/serve"
 )
 
 func TestClockIsNeverBeforeTheSources(t *testing.T) {
@@ -24,6 +27,25 @@ func TestClockIsNeverBeforeTheSources(t *testing.T) {
 	} {
 		if got := built(tc.info); !got.Equal(tc.want) {
 			t.Errorf("%s: expected %v, got %v", tc.name, tc.want, got)
+		}
+	}
+}
+
+func TestNothingIsSignedByAWrongClock(t *testing.T) {
+	for _, wrong := range []bool{true, false} {
+		config := refresh.Config{Log: log}
+		if wrong {
+			config.Built = time.Now().AddDate(0, 0, 1)
+		}
+		e := refresh.New(config)
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.Stop)
+		m := &MSKE{instance: new(instance)}
+		m.instance.engine.Store(e)
+		if signer := m.instance.online(serve.NewOnline(1, 1)); (signer == nil) != wrong || m.Ready() == wrong {
+			t.Errorf("Clock wrong %v: expected to be ready and to sign if it is not, got ready %v", wrong, m.Ready())
 		}
 	}
 }
