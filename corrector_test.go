@@ -73,6 +73,29 @@ func TestCorrectsWhateverFormTheAnswerHas(t *testing.T) {
 	}
 }
 
+// DS at a zone's apex is the parent's to answer, so that it is the parent's
+// apex that may be in the proof: with NSEC3 and opt-out, say.
+func TestDenialOfDSNamesWhatIsServedAtTheParent(t *testing.T) {
+	p := newProvider(t)
+	s := start(t, p.everything(t))
+	for _, zone := range []string{"example.net.", signalDelegated} {
+		s.until("an answer", question(zone, dns.TypeDNSKEY, true), answered)
+	}
+	m := *runningHandler(t).instance.handlers[1]
+	m.Next = nextFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+		reply := new(dns.Msg).SetReply(r)
+		reply.Ns = []dns.RR{test.NSEC("example.net. 300 IN NSEC ns1.example.net. NS SOA RRSIG NSEC")}
+		return dns.RcodeSuccess, w.WriteMsg(reply)
+	})
+	rec := dnstest.NewRecorder(&test.ResponseWriter{})
+	if _, err := m.ServeDNS(t.Context(), rec, question(signalDelegated, dns.TypeDS, true)); err != nil {
+		t.Fatal(err)
+	}
+	if bitmap := rec.Msg.Ns[0].(*dns.NSEC).TypeBitMap; len(bitmap) != 7 {
+		t.Errorf("Expected DNSKEY, CDS and CDNSKEY in the bitmap, got %v", rec.Msg.Ns[0])
+	}
+}
+
 // An answer to ANY, which forward may bring, is kept by some resolvers.
 func TestKeySetsBehindUsAreInNoAnswerToANY(t *testing.T) {
 	soa := test.SOA("example.org. 300 IN SOA ns1.example.net. hostmaster.example.org. 1 7200 3600 1209600 300")

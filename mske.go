@@ -200,7 +200,11 @@ func (m *MSKE) serveSubtree(ctx context.Context, s site, w dns.ResponseWriter, r
 	reply, err := view.Reply(r, m.instance.online(m.instance.denials), soa, time.Now())
 	switch {
 	case errors.Is(err, serve.ErrNext):
-		if rcode, err := plugin.NextOrFailure(pluginName, m.Next, ctx, w, r); m.Next != nil && rcode != dns.RcodeRefused {
+		next := func() (int, error) { return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r) }
+		if wantsDNSSEC(r) {
+			next = func() (int, error) { return m.serveCorrected(ctx, s.zone, w, r) }
+		}
+		if rcode, err := next(); m.Next != nil && rcode != dns.RcodeRefused {
 			return rcode, err
 		}
 		reply = view.DSDenial(r) // nobody behind us has the parent, and nothing is written yet
@@ -215,14 +219,40 @@ func (m *MSKE) serveSubtree(ctx context.Context, s site, w dns.ResponseWriter, r
 }
 
 // serveCorrected lets the next plugin answer. What its answer says about the
-// types at the apex is put right (rule S2).
+// types at the apex of z is put right (rule S2), and if the question is for DS,
+// which belongs to the parent, what it says about that of the zone above.
 func (m *MSKE) serveCorrected(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if q := r.Question[0]; q.Qtype == dns.TypeDS {
+		if above := m.above(q.Name); above != z {
+			w = m.correcting(ctx, above, w, r)
+		}
+	}
+	return plugin.NextOrFailure(pluginName, m.Next, ctx, m.correcting(ctx, z, w, r), r)
+}
+
+// above returns our zone that the name above name is in, or nil.
+func (m *MSKE) above(name string) *zone {
+	up := "."
+	if off, end := dns.NextLabel(name, 0); !end {
+		up = name[off:]
+	} else if name == up {
+		return nil
+	}
+	s, _ := m.match(up)
+	return s.zone
+}
+
+// correcting returns a writer to w for answers to r, in which what they say
+// about the apex of z is put right. It is w if nothing is known of z.
+func (m *MSKE) correcting(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg) dns.ResponseWriter {
+	if z == nil {
+		return w
+	}
 	view := z.view.Load()
 	if view == nil {
-		return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
+		return w
 	}
-	cw := &corrector{ResponseWriter: w, ctx: ctx, handler: m, zone: z, view: view, request: r}
-	return plugin.NextOrFailure(pluginName, m.Next, ctx, cw, r)
+	return &corrector{ResponseWriter: w, ctx: ctx, handler: m, zone: z, view: view, request: r}
 }
 
 // write sends reply to the client.
