@@ -324,6 +324,10 @@ var announcements = []struct {
 	{"CNAME", records(owner+" CNAME x\n", strings.ReplaceAll(announced(), "_multi.example.co.uk.", "x.")), Refused, "CNAME"},
 	{"CNAME to nowhere", records(owner + " CNAME x\n"), Refused, "CNAME"},
 	{"DNAME", records("uk DNAME x\n", strings.ReplaceAll(announced(), "co.uk.", "co.x.")), Refused, "DNAME"},
+	{"DNAME that makes the name too long", func(s *stage) {
+		s.put("uk DNAME x\n")
+		at(0, func(m *dns.Msg) *dns.Msg { m.Rcode = dns.RcodeYXDomain; return lab.Drop(dns.TypeCNAME)(m) })(s)
+	}, Refused, "DNAME"},
 	{"in-domain nameserver", func(s *stage) { s.zone = "example.net." }, Refused, "RFC 9615"},
 	{"nameserver named as the zone", func(s *stage) { s.zone = host }, Refused, "RFC 9615"},
 	{"name too long", func(s *stage) { s.zone = strings.Repeat(strings.Repeat("a", 60)+".", 4) }, Refused, "255"},

@@ -181,25 +181,34 @@ func weakest(ds []merge.DS) (merge.DS, bool) {
 // are there). A digest whose type cannot be computed is held against tag and
 // algorithm.
 func mismatch(zone string, keys []merge.Key, ds []merge.DS) string {
+	named := make(map[merge.DS]bool) // by CDNSKEY
+	refs := make(map[merge.Ref]bool)
+	unnamed := make(map[merge.Key]bool) // by CDS
+	for _, k := range keys {
+		refs[k.Ref()], unnamed[k] = true, true
+		for digestType := range digestSize {
+			d, _ := k.DS(zone, digestType)
+			named[d] = true
+			if strong(d) && slices.Contains(ds, d) {
+				delete(unnamed, k)
+			}
+		}
+	}
 	for _, d := range ds {
-		if !slices.ContainsFunc(keys, func(k merge.Key) bool { return names(zone, d, k) }) {
+		fits := named[d]
+		if digestSize[d.DigestType] == 0 {
+			fits = refs[merge.Ref{Tag: d.KeyTag, Algorithm: d.Algorithm}]
+		}
+		if !fits {
 			return fmt.Sprintf("the digest of type %d of key %d fits no CDNSKEY record", d.DigestType, d.KeyTag)
 		}
 	}
 	for _, k := range keys {
-		if !slices.ContainsFunc(ds, func(d merge.DS) bool { return strong(d) && d.Names(zone, k) }) {
+		if unnamed[k] {
 			return fmt.Sprintf("there is no digest of CDNSKEY's key %d", k.Tag())
 		}
 	}
 	return ""
-}
-
-// names reports whether d is of k, as far as can be computed.
-func names(zone string, d merge.DS, k merge.Key) bool {
-	if digestSize[d.DigestType] == 0 {
-		return d.KeyTag == k.Tag() && d.Algorithm == k.Algorithm
-	}
-	return d.Names(zone, k)
 }
 
 // keysOf returns the keys of DNSKEY or CDNSKEY records.

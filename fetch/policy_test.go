@@ -3,6 +3,7 @@ package fetch
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/base64"
 	mathrand "math/rand/v2"
 	"testing"
 
@@ -104,6 +105,28 @@ func TestCheckEdwards(t *testing.T) {
 	}
 	if points < 150 || points > 350 {
 		t.Errorf("Expected that about half are points, got %d", points)
+	}
+}
+
+// BenchmarkCheckUnit is the worst that the rules on three RRsets can cost: all
+// keys of one algorithm and tag, all digests theirs.
+func BenchmarkCheckUnit(b *testing.B) {
+	var a merge.Announcement
+	for i := range maxKeys {
+		k := merge.Key{Flags: 257, Protocol: 3, Algorithm: dns.RSASHA512, PublicKey: rsaKey(maxRSA)}
+		octets, _ := base64.StdEncoding.DecodeString(k.PublicKey)
+		octets[10+2*i], octets[12+2*i] = 0xa4, 0xa6
+		k.PublicKey = base64Of(octets)
+		a.DNSKEY, a.CDNSKEY = append(a.DNSKEY, k), append(a.CDNSKEY, k)
+		for _, digestType := range []uint8{dns.SHA1, dns.SHA256, dns.SHA384} {
+			d, _ := k.DS(zone, digestType)
+			a.CDS = append(a.CDS, d)
+		}
+	}
+	for b.Loop() {
+		if err := checkUnit(zone, owner, a); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

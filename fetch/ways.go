@@ -96,14 +96,19 @@ func (c *collection) others(ctx context.Context, v Verdict, through *route) iter
 	}
 }
 
+// maxServers is how many of a host's servers may answer before the host itself
+// is taken to be at fault.
+const maxServers = 2
+
 // direct asks the host's own servers, one after the other, for all three RRsets,
-// until one of them gives a proof.
+// until one of them gives a proof or what it says can be nobody else's doing.
 func (c *collection) direct(ctx context.Context, s *validate.Session) outcome {
 	addrs, err := c.f.addresses(ctx, s, c.host)
 	if err != nil {
 		return outcome{Result: Result{Verdict: Unreachable, Reason: err.Error()}}
 	}
 	var last outcome
+	answered := 0
 	for _, addr := range addrs {
 		last = c.conclude(ctx, s, c.lookup(ctx, func(ctx context.Context, qtype uint16) (r validate.Result, err error) {
 			m, err := c.f.AskDirect(ctx, addr, c.owner, qtype)
@@ -112,7 +117,10 @@ func (c *collection) direct(ctx context.Context, s *validate.Session) outcome {
 			}
 			return s.Check(ctx, m, c.owner, qtype)
 		}))
-		if last.Verdict == Secure || last.Verdict == Absent || ctx.Err() != nil {
+		if last.Verdict != Unreachable {
+			answered++
+		}
+		if last.Verdict != Unreachable && !last.again || answered == maxServers || ctx.Err() != nil {
 			break
 		}
 	}

@@ -301,6 +301,49 @@ func TestWaysThatHangLeaveTimeForTheNext(t *testing.T) {
 	})
 }
 
+// A peer with many addresses, all of which say what does not validate, or say
+// nothing, is not asked without end.
+func TestFewServersOfAHostAreAsked(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		host func(l *lab.Lab) func(q *dns.Msg) *dns.Msg
+		want int
+	}{
+		{"forged", func(l *lab.Lab) func(*dns.Msg) *dns.Msg { return of(l, forge) }, maxServers},
+		{"refused for what it announces", func(*lab.Lab) func(*dns.Msg) *dns.Msg {
+			return of(signedAt(t, now, announced()+owner+" CDS 0 0 0 00\n"))
+		}, 1},
+		{"silent", func(l *lab.Lab) func(*dns.Msg) *dns.Msg { return of(l, lab.Timeout) }, maxAddresses / 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newStage(t, announced())
+			for i := range 6 {
+				s.zones["example.net."].Records += fmt.Sprintf("ns1 A 192.0.2.%d\n", 10+i)
+			}
+			l := s.lab()
+			servers := make(map[string]bool)
+			var mu sync.Mutex
+			f := labFetcher(t, l, Options{}, first)
+			f.client.roundTrip = func(_ context.Context, r Resolver, _ bool, q *dns.Msg) (*dns.Msg, error) {
+				view := of(l, forge)
+				if !q.RecursionDesired {
+					mu.Lock()
+					servers[r.Addr.String()] = true
+					mu.Unlock()
+					view = tc.host(l)
+				}
+				if m := view(q); m != nil {
+					return m, nil
+				}
+				return nil, errTimeout
+			}
+			if res := f.Fetch(t.Context(), zone, host, merge.Announcement{}); res.Verdict != Bogus || len(servers) != tc.want {
+				t.Errorf("Expected bogus and %d servers asked, got %s: %s, %d", tc.want, res.Verdict, res.Reason, len(servers))
+			}
+		})
+	}
+}
+
 // The direct way goes where a resolver says. That must not be where one
 // question reaches many.
 func TestAddressesThatAreNoServersAreNotAsked(t *testing.T) {

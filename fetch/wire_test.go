@@ -321,6 +321,8 @@ func TestEveryQuestionHasItsOwnPortAndIDAndCase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	ports, ids, cases := make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	for i, q := range s.asked {
 		ports[s.ports[i]], ids[string(q[:2])], cases[string(name(q))] = true, true, true
