@@ -16,8 +16,13 @@
 // only if one of the zones above it provably is: these are found by SOA, which
 // nobody has to sign, and judged by DS, which has to be.
 //
-// What the chain is made of is kept by its TTL and shared by all look-ups.
-// What failed is not kept, so that another resolver can be asked at once.
+// What the chain is made of is kept by its TTL and shared by all look-ups. Where
+// the keys that are kept lack the one that signed, the zone is asked again, once
+// in a [Session]. What failed is kept for the session only, so that another
+// resolver can be asked at once.
+//
+// Whoever answers can make a session do so much and no more: limits.go lists the
+// bounds, cost.go what counts against the last of them, the CPU time.
 //
 // # Limitations
 //
