@@ -51,6 +51,9 @@ const (
 	// Unanchored: the DNSKEY RRset is signed by none of the expected
 	// secure-entry keys.
 	Unanchored
+	// Broken: NS sends resolvers here, and they cannot validate what they get,
+	// as the DNSKEY RRset is signed by no key in the parent's DS.
+	Broken
 	// Unlisted: the RRset Type, NS or CNS, lacks the host Name.
 	Unlisted
 	// Listed: the RRset Type, NS or CNS, lists the host Name, which is not
@@ -87,6 +90,8 @@ func (f Fault) What() string {
 		return "its data is signed by no key that a nameserver serves"
 	case Unanchored:
 		return "its DNSKEY is signed by no secure-entry key that counts"
+	case Broken:
+		return "NS sends resolvers there, and they fail: its DNSKEY is signed by no key that the parent's DS names"
 	case Unlisted:
 		return fmt.Sprintf("%s lacks %s", TypeName(f.Type), f.Name)
 	case Listed:

@@ -155,6 +155,20 @@ func (s Sight) Unanchored(ds []merge.DS) []Fault {
 	return faults
 }
 
+// Failing returns where resolvers fail now: at nameservers in NS, of the zone or
+// of its parent, whose DNSKEY RRset is not anchored in the parent's DS.
+func (s Sight) Failing() []Fault {
+	if s.Parent.DSStatus != DSPresent {
+		return nil
+	}
+	listed := slices.Concat(s.ChildNS(), s.Parent.NS)
+	faults := slices.DeleteFunc(s.Unanchored(s.Parent.DS), func(f Fault) bool { return !slices.Contains(listed, f.Place.Host) })
+	for i := range faults {
+		faults[i].Kind = Broken
+	}
+	return faults
+}
+
 // Named reports whether one of the digests is k's, as [Names] does.
 func (s Sight) Named(ds []merge.DS, k merge.Key) bool {
 	return slices.ContainsFunc(ds, func(d merge.DS) bool { return Names(s.Zone, d, k) })

@@ -155,6 +155,31 @@ func TestUnanchored(t *testing.T) {
 	}
 }
 
+func TestFailingIsWhereResolversGo(t *testing.T) {
+	by := func(k *lab.Key, ns ...string) Apex {
+		return Apex{DNSKEY: Set[merge.Key]{Records: id(k), Signers: id(k)}, NS: Set[string]{Records: ns}}
+	}
+	for _, tc := range []struct {
+		name   string
+		status DSStatus
+		ns     []string // the parent's
+		s      Sight
+		want   string
+	}{
+		{"B joins", DSPresent, []string{"a."}, seen(by(kskA, "a."), by(kskB, "a.")), ""},
+		{"B is in NS too early", DSPresent, []string{"a."}, seen(by(kskA, "a."), by(kskB, "a.", "b.")), "b.DNSKEY "},
+		{"B is in the parent's NS too early", DSPresent, []string{"a.", "b."}, seen(by(kskA), by(kskB)), "b.DNSKEY "},
+		{"no DS", DSDenied, []string{"a.", "b."}, seen(by(kskA), by(kskB)), ""},
+		{"DS is not known", DSUnread, []string{"a.", "b."}, seen(by(kskA), by(kskB)), ""},
+		{"unsigned", DSPresent, []string{"a."}, seen(Apex{}), "a.DNSKEY "},
+	} {
+		tc.s.Parent = Parent{DSStatus: tc.status, DS: digest(2, kskA), NS: tc.ns}
+		if got := in(tc.s.Failing()); got != tc.want {
+			t.Errorf("%s: expected %q, got %q", tc.name, tc.want, got)
+		}
+	}
+}
+
 func TestMissingAndNSFaults(t *testing.T) {
 	a, b := serving(zskA, zskA, zskB), serving(zskB, zskB)
 	a.NS.Records, b.NS.Records = []string{"a."}, []string{"a.", "b.", "c."}

@@ -138,10 +138,12 @@ func (a assessment) findObstacles(entries []observe.Entry) []observe.Fault {
 	if len(ds) == 0 {
 		ds = a.sight.Parent.DS
 	}
+	failing := a.sight.Failing()
 	if !a.signed() {
-		return a.sight.Silence()
+		return append(failing, a.sight.Silence()...)
 	}
-	faults := a.sight.Obstacles(ds)
+	faults := append(failing, a.sight.Obstacles(ds)...)
+	faults = slices.DeleteFunc(faults, a.excused)
 	if len(ds) == 0 { // an island: nothing to be anchored in
 		faults = slices.DeleteFunc(faults, func(f observe.Fault) bool { return f.Kind == observe.Unanchored })
 	}
@@ -153,6 +155,13 @@ func (a assessment) findObstacles(entries []observe.Entry) []observe.Fault {
 		}
 	}
 	return faults
+}
+
+// excused reports whether the fault keeps nothing back: a nameserver that is to
+// leave and does not answer any more harms nobody who asks another.
+func (a assessment) excused(f observe.Fault) bool {
+	server, ok := a.sight.Server(f.Place.Host)
+	return ok && f.Kind == observe.Silent && !server.Answers() && slices.Contains(a.leaving, server.Host)
 }
 
 // findWaiting returns where a data-signing key that the target's nameservers
@@ -186,7 +195,7 @@ func (a *assessment) findPhase() phase {
 	switch {
 	case !slices.ContainsFunc(a.sight.Servers, observe.Server.Answers):
 		return phaseUnseen
-	case !a.signed() || p.DSStatus.Absent():
+	case p.DSStatus.Absent() || !a.signed() && p.DSStatus != observe.DSPresent:
 		return phaseInsecure
 	case single:
 		return phaseSingle

@@ -200,6 +200,18 @@ func TestPhaseAsSeenFromOutside(t *testing.T) {
 			o.parent.DSStatus, o.parent.DS = observe.DSDenied, nil
 			o.change(checkA, unsigned)
 		}, phaseInsecure, 1, "the zone is not signed"},
+		{"unsigned below DS", completeZone().alone(), func(o *outside) { o.change(checkA, unsigned) }, phaseSingle, 1, "Sign the zone with a key that DS names"},
+		{"B in NS before DS", completeZone(), func(o *outside) { o.parent.DS = checkDS(checkKSKA) }, phaseJoint, 1, "Resolvers that ask " + checkB + " fail now"},
+		{"B leaves and is dead", completeZone(), func(o *outside) {
+			o.servers[checkB] = dead
+			o.change(checkA, func(a *observe.Apex) { a.CNS.Records = []string{checkA} })
+		}, phaseDS, 0, checkB + " does not answer any more"},
+		{"B's signatures are no good", completeZone(), func(o *outside) {
+			o.change(checkB, func(a *observe.Apex) { a.SOA.Signers = nil })
+		}, phaseJoint, 1, "See that " + checkB + " signs with the keys"},
+		{"B's DNSKEY is lost", completeZone(), func(o *outside) {
+			o.change(checkB, func(a *observe.Apex) { a.DNSKEY = observe.Set[merge.Key]{Err: errSilent} })
+		}, phaseJoint, 1, "See that " + checkB + " answers for the zone"},
 		{"plain secondary of A", completeZone().alone(), func(o *outside) {
 			o.servers[checkB] = o.servers[checkA]
 			o.announce(checkB, fetch.Absent, "")
@@ -304,9 +316,8 @@ To change in NS, but nothing to add before DS is complete
   co.uk.: NS lacks ns1.provider-b.org.
 
 Next
-  Wait for the providers to fetch each other's keys, which by default takes up
-    to an hour. Who lags is named above: until it has caught up, change neither
-    NS nor DS.
+  Wait for ns1.provider-a.net. to take up the other providers' keys, which by
+    default takes up to an hour. Until then change neither NS nor DS.
 
 joint: not converged: not every nameserver serves what it has to
 `

@@ -47,6 +47,9 @@ func (a assessment) missing() []string {
 	var lines []string
 	if !a.signed() && a.phase != phaseUnseen {
 		lines = append(lines, "no nameserver has a DNSKEY record: the zone is not signed")
+		if a.sight.Parent.DSStatus == observe.DSPresent {
+			lines = append(lines, "the parent has DS all the same: no resolver that validates can use the zone")
+		}
 	}
 	lines = append(lines, a.sight.Tell(a.obstacles)...)
 	if len(a.providers) > 1 {
@@ -159,6 +162,9 @@ func (a assessment) leaverNotes(host string) []string {
 	}
 	lines := []string{fmt.Sprintf("%s is to leave: it is not in %s, but in %s NS", host, a.targetName(), strings.Join(where, " and "))}
 	server, _ := a.sight.Server(host)
+	if !server.Answers() && server.Routed() {
+		return append(lines, host+" does not answer any more")
+	}
 	if slices.ContainsFunc(server.Addresses, func(addr observe.Address) bool {
 		return slices.Contains(addr.UDP.NS.Records, host) || slices.Contains(addr.TCP.NS.Records, host)
 	}) {
@@ -195,6 +201,9 @@ func (a assessment) cnsSets() []string {
 
 // next returns what to do or to wait for now.
 func (a assessment) next() []string {
+	if a.phase != phaseUnseen && a.phase != phaseInsecure && !a.signed() {
+		return []string{"Sign the zone with a key that DS names, or have the parent remove DS."}
+	}
 	switch a.phase {
 	case phaseUnseen:
 		if a.sight.Parent.Name == "" {
@@ -209,7 +218,7 @@ func (a assessment) next() []string {
 		return []string{fmt.Sprintf("The provider of %s has to publish its keys at %s; the others ask again within an hour by default.",
 			strings.Join(a.unannounced(), ", "), a.signalingNames(a.unannounced()))}
 	case phaseJoint:
-		return []string{"Wait for the providers to fetch each other's keys, which by default takes up to an hour. Who lags is named above: until it has caught up, change neither NS nor DS."}
+		return a.nextJoint()
 	case phaseConverged:
 		return a.nextConverged()
 	case phaseDS:
@@ -229,6 +238,33 @@ func (a assessment) signalingNames(hosts []string) string {
 		return "its signaling names (of which a nameserver inside the zone has none)"
 	}
 	return strings.Join(names, ", ")
+}
+
+// nextJoint says for each kind of obstacle what helps.
+func (a assessment) nextJoint() []string {
+	hosts := func(kinds ...observe.Kind) string {
+		var names []string
+		for _, f := range a.obstacles {
+			if slices.Contains(kinds, f.Kind) && !slices.Contains(names, f.Place.Host) {
+				names = append(names, f.Place.Host)
+			}
+		}
+		return strings.Join(names, ", ")
+	}
+	var lines []string
+	if at := hosts(observe.Broken); at != "" {
+		lines = append(lines, fmt.Sprintf("Resolvers that ask %s fail now: take it out of NS, or have the parent add its key to DS, at once.", at))
+	}
+	if at := hosts(observe.Silent); at != "" {
+		lines = append(lines, fmt.Sprintf("See that %s answers for the zone, at every address, over UDP and over TCP.", at))
+	}
+	if at := hosts(observe.Unsigned, observe.Unanchored); at != "" {
+		lines = append(lines, fmt.Sprintf("See that %s signs with the keys that it serves and names in CDS, and that its signatures are fresh.", at))
+	}
+	if at := hosts(observe.Lacking, observe.Unverifiable); at != "" {
+		lines = append(lines, fmt.Sprintf("Wait for %s to take up the other providers' keys, which by default takes up to an hour. Until then change neither NS nor DS.", at))
+	}
+	return lines
 }
 
 // nextSingle says what a multi-signer set-up would need.
