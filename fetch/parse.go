@@ -16,6 +16,11 @@ const (
 
 	// maxOptions bounds the octets of EDNS options that are read.
 	maxOptions = 512
+
+	// maxProofs bounds the octets of NSEC and NSEC3 that are read: an octet of
+	// their bitmaps becomes eight types. A proof takes at most three or four
+	// records, of hardly more than 300 octets each.
+	maxProofs = 4096
 )
 
 var errMalformed = errors.New("malformed message")
@@ -31,7 +36,7 @@ func parse(p []byte, off int, qtype uint16) (*dns.Msg, error) {
 	if err := m.Unpack(head); err != nil {
 		return nil, err
 	}
-	options := 0
+	options, proofs := 0, 0
 	for i, section := range []*[]dns.RR{&m.Answer, &m.Ns, &m.Extra} {
 		for range entries(p, 1+i) {
 			fixed, err := skipName(p, off)
@@ -42,7 +47,12 @@ func parse(p []byte, off int, qtype uint16) (*dns.Msg, error) {
 			if len(p) < end {
 				return nil, errMalformed
 			}
-			if rrtype := binary.BigEndian.Uint16(p[fixed:]); wanted(rrtype, qtype) {
+			rrtype := binary.BigEndian.Uint16(p[fixed:])
+			proof := rrtype == dns.TypeNSEC || rrtype == dns.TypeNSEC3
+			if proof {
+				proofs += end - fixed
+			}
+			if wanted(rrtype, qtype) && !(proof && proofs > maxProofs) {
 				rr, err := record(p, off, fixed, end)
 				if err != nil {
 					return nil, err

@@ -434,6 +434,15 @@ func TestStraysCostNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { decode(bomb, q, true) }); n > 20 {
 		t.Errorf("Expected a few allocations, got %v", n)
 	}
+	var bitmap []byte
+	for window := range 256 {
+		bitmap = append(append(bitmap, byte(window), 32), bytes.Repeat([]byte{0xff}, 32)...)
+	}
+	nsec := binary.BigEndian.AppendUint16([]byte{0, 0, 47, 0, 1, 0, 0, 0, 60}, uint16(1+len(bitmap)))
+	nsec = append(append(nsec, 0), bitmap...)
+	if m, err := decode(raw(q, 8, 0, 0, append(bytes.Repeat(nsec, 7), framedTXT("right")...)), q, true); err != nil || len(m.Answer) != 1 {
+		t.Errorf("Expected that NSEC of more than %d octets are dropped, and nothing else, got %v", maxProofs, err)
+	}
 	large := tiny(q, 5900)
 	if n := testing.AllocsPerRun(100, func() { decode(large, q, true) }); n > 5 {
 		t.Errorf("Expected a few allocations, got %v", n)
