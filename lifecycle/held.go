@@ -6,8 +6,8 @@ import "time"
 // in force. A TTL that was lowered counts until what was answered with it has
 // expired.
 type Held struct {
-	TTL   time.Duration // at the last reading
-	Until time.Time     // what was answered with a longer TTL has expired by then
+	TTL   time.Duration `json:",omitzero"` // at the last reading
+	Until time.Time     `json:",omitzero"` // what was answered with a longer TTL has expired by then
 }
 
 // read returns h after a reading at now that found a TTL. What was read before

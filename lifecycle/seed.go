@@ -9,22 +9,22 @@ import (
 	"github.com/coredns-mske/mske/merge"
 )
 
-// maxSeeds bounds the keys of a kind that a zone is seeded with: those of 32
+// MaxSeeds bounds the keys of a kind that a zone is seeded with: those of 32
 // hosts with one or two each.
-const maxSeeds = 64
+const MaxSeeds = 64
 
 // Seed are other providers' keys that a zone which begins cold takes from the
 // zone itself (rule M5). They belong to no host.
 type Seed struct {
-	At      time.Time // when they were taken; zero: there was no seed
-	DNSKEY  []merge.Key
-	CDNSKEY []merge.Key
-	CDS     []merge.DS
-	TTL     time.Duration // of the DNSKEY RRset they come from
+	At      time.Time     `json:",omitzero"` // when they were taken; zero: there was no seed
+	DNSKEY  []merge.Key   `json:",omitzero"`
+	CDNSKEY []merge.Key   `json:",omitzero"`
+	CDS     []merge.DS    `json:",omitzero"`
+	TTL     time.Duration `json:",omitzero"` // of the DNSKEY RRset they come from
 
 	// Until is when the DNSKEYs go if their holders are still known by other
 	// ways; zero while they are not. The others went when it was set.
-	Until time.Time
+	Until time.Time `json:",omitzero"`
 }
 
 // Empty reports whether there is no key in s.
@@ -42,7 +42,7 @@ func SeedFrom(zone string, ours []merge.Key, sets []Vouched, ds []merge.DS, now 
 	s := Seed{At: now}
 	entry := func(d merge.DS) {
 		mine := slices.ContainsFunc(ours, func(k merge.Key) bool { return d.Names(zone, k) })
-		if !mine && d.Algorithm != 0 && !slices.Contains(s.CDS, d) && len(s.CDS) < maxSeeds {
+		if !mine && d.Algorithm != 0 && !slices.Contains(s.CDS, d) && len(s.CDS) < MaxSeeds {
 			s.CDS = append(s.CDS, d)
 		}
 	}
@@ -50,12 +50,12 @@ func SeedFrom(zone string, ours []merge.Key, sets []Vouched, ds []merge.DS, now 
 		s.TTL = max(s.TTL, v.TTL)
 		for _, k := range v.DNSKEY {
 			signs := k.Flags&dns.ZONE != 0 && k.Flags&dns.REVOKE == 0
-			if signs && !slices.Contains(ours, k) && !slices.Contains(s.DNSKEY, k) && len(s.DNSKEY) < maxSeeds {
+			if signs && !slices.Contains(ours, k) && !slices.Contains(s.DNSKEY, k) && len(s.DNSKEY) < MaxSeeds {
 				s.DNSKEY = append(s.DNSKEY, k)
 			}
 		}
 		for _, k := range v.CDNSKEY {
-			if k.Algorithm != 0 && !slices.Contains(ours, k) && !slices.Contains(s.CDNSKEY, k) && len(s.CDNSKEY) < maxSeeds {
+			if k.Algorithm != 0 && !slices.Contains(ours, k) && !slices.Contains(s.CDNSKEY, k) && len(s.CDNSKEY) < MaxSeeds {
 				s.CDNSKEY = append(s.CDNSKEY, k)
 			}
 		}

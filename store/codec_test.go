@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/lifecycle"
 )
 
 // seal returns text as a record with a right checksum.
@@ -80,5 +85,47 @@ func TestInceptionsAreKept(t *testing.T) {
 	}
 	if got, want := got.Peers[0].Announcement.Inception, z.Peers[0].Announcement.Inception; got != want {
 		t.Errorf("Expected %v, got %v", want, got)
+	}
+}
+
+// What the former version wrote says nothing of a zone's life, and is read.
+func TestRecordsWithoutALifeAreRead(t *testing.T) {
+	text := []byte(`{"Name":"example.org.","Nameservers":["ns1.example.org."],"Saved":"2024-05-01T12:00:00Z","Cold":"0001-01-01T00:00:00Z",` +
+		`"Target":["ns1.example.org."],"NS":["ns1.example.org."],"NSTTL":3600000000000,"Imported":null,"HasCNS":true,"HasCSYNC":false,` +
+		`"Own":[{"Key":{"Flags":257,"Protocol":3,"Algorithm":13,"PublicKey":"AAAA"},"SecureEntry":true,"SignsData":false,"Chain":false,` +
+		`"Signed":false,"Published":"2024-05-01T12:00:00Z","Gone":"0001-01-01T00:00:00Z"}],"Signers":null,"Peers":null,` +
+		`"Joint":{"DNSKEY":null,"CDNSKEY":null,"CDS":null,"Unmatched":null},"Signatures":[],"Serial":0}`)
+	z, err := decode(Key("example.org.", []string{"ns1.example.org."}), seal(text))
+	if err != nil || len(z.Own) != 1 || z.Life.Phase != "" {
+		t.Errorf("Expected the record of a former version to be read, got %v, %v", z, err)
+	}
+}
+
+func TestALifeIsKept(t *testing.T) {
+	z := testZone("example.org.", 1)
+	record, err := encode(Key("example.org.", hosts), z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decode(Key("example.org.", hosts), record)
+	if err != nil || !reflect.DeepEqual(got.Life, z.Life) || !reflect.DeepEqual(got.Seed, z.Seed) {
+		t.Errorf("Expected %+v, got %+v, %v", z.Life, got.Life, err)
+	}
+}
+
+func TestALifeIsBounded(t *testing.T) {
+	for name, edit := range map[string]func(*lifecycle.State){
+		"hosts": func(s *lifecycle.State) { s.Hosts = make([]lifecycle.Host, lifecycle.MaxHosts+1) },
+		"keys":  func(s *lifecycle.State) { s.Keys = make([]lifecycle.Key, MaxOwnKeys+1) },
+		"DS":    func(s *lifecycle.State) { s.DS = slices.Repeat(s.DS, MaxDS+1) },
+		"phase": func(s *lifecycle.State) { s.Phase = lifecycle.Phase(strings.Repeat("x", maxPhase+1)) },
+		"NS":    func(s *lifecycle.State) { s.ParentNS = slices.Repeat(s.ParentNS, MaxNames+1) },
+		"names": func(s *lifecycle.State) { s.Hosts[0].Name = "NS1.example.org" },
+	} {
+		z := testZone("example.org.", 1)
+		edit(&z.Life)
+		if _, err := encode(Key("example.org.", hosts), z); err == nil {
+			t.Errorf("Expected too many %s to be refused", name)
+		}
 	}
 }

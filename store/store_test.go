@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/observe"
 
 	"github.com/miekg/dns"
 	bolt "go.etcd.io/bbolt"
@@ -37,14 +39,27 @@ func testZone(name string, n int) Zone {
 	return Zone{
 		Name: name, Nameservers: hosts, Saved: at, Clock: at, Cold: at,
 		Target: []string{"ns1.example.org."}, NS: hosts, NSTTL: time.Hour, Imported: []string{"ns1.example.org."}, HasCNS: true,
-		Own:     []Own{{Key: k, SecureEntry: true, Published: at}},
+		Own:     []Own{{Key: k, SecureEntry: true, Published: at, SignedSince: at}},
 		Signers: []merge.Key{k},
 		Peers: []merge.Peer{{Host: "ns1.example.org.", Announcement: merge.Announcement{DNSKEY: []merge.Key{k}, CDS: []merge.DS{ds}, TTL: time.Hour,
 			Inception: merge.Inceptions{DNSKEY: at, CDS: at.Add(-time.Hour), CDNSKEY: at.Add(time.Hour)}},
 			Collected: at, Retiring: []merge.Retiring{{Key: k, Since: at, Until: at.Add(time.Hour)}}}},
 		Joint:      merge.Joint{DNSKEY: []merge.Key{k}, CDNSKEY: []merge.Key{k}, CDS: []merge.DS{ds}},
 		Signatures: Signatures{sig.(*dns.RRSIG)},
+		Life:       testLife(k, ds, at),
+		Seed:       lifecycle.Seed{At: at, DNSKEY: []merge.Key{k}, CDNSKEY: []merge.Key{k}, CDS: []merge.DS{ds}, TTL: time.Hour, Until: at},
 		Serial:     7,
+	}
+}
+
+func testLife(k merge.Key, ds merge.DS, at time.Time) lifecycle.State {
+	held := lifecycle.Held{TTL: time.Hour, Until: at}
+	return lifecycle.State{
+		Phase: lifecycle.Converged, ConvergedSince: at, ConvergedAt: at, DSSince: at, SyncFrom: at, SyncedAt: at,
+		DSAt: at, DSStatus: observe.DSPresent, DS: []merge.DS{ds}, NSAt: at, ParentNS: hosts, AbsentFrom: at, HeldDS: held, HeldKeys: held,
+		Hosts: []lifecycle.Host{{Name: "ns1.example.org.", Heard: at, Silent: at, KeyTTL: time.Hour, Child: held, Parent: held, Delegated: true,
+			ParentRead: true, ListedBy: hosts, Differs: true, Missing: at, Until: at}},
+		Keys: []lifecycle.Key{{Key: k, Everywhere: at, KnownFrom: at, DSSince: at, InDSFrom: at, DSGone: at, GoneFrom: at}},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 
 	"github.com/miekg/dns"
@@ -27,11 +28,14 @@ const (
 	MaxPeerKeys = 32
 	// MaxOwnKeys is the most keys of our own in a zone.
 	MaxOwnKeys = 64
+	// MaxDS is the most records of the parent's DS RRset.
+	MaxDS = 64
 	// MaxNames is the most host names in one list.
 	MaxNames = 256
 
 	maxJoint      = MaxOwnKeys + MaxHosts*2*MaxPeerKeys
 	maxSignatures = 4 * MaxOwnKeys
+	maxPhase      = 32   // octets
 	maxPublicKey  = 2048 // octets of base64: RSA of 4096 bits, the longest supported, takes 688
 	maxDigest     = 128  // hexadecimal digits: SHA-512
 )
@@ -65,6 +69,12 @@ type Zone struct {
 	Joint      merge.Joint // the sets last served, empty before the first time
 	Signatures Signatures  // and our signatures over them
 
+	// Life is how far the zone has come: what was read of the parent and the
+	// nameservers, deadlines, hosts that left (section 5, rule D3). Seed are keys
+	// taken from the zone itself when it began cold (rule M5).
+	Life lifecycle.State `json:",omitzero"`
+	Seed lifecycle.Seed  `json:",omitzero"`
+
 	Serial uint32 // of the SOA record, in a delegated signaling zone (rule P3)
 }
 
@@ -76,6 +86,7 @@ type Own struct {
 	Chain       bool      // the plugins behind ours hold it or sign with it, or did so lately (rule K2)
 	Signed      bool      // they were seen to sign with it, or we did
 	Published   time.Time // when it was first served
+	SignedSince time.Time `json:",omitzero"` // when they were first seen to sign with it, zero if that is not known
 	Gone        time.Time // the first look that no longer showed it, zero while it is there
 }
 
@@ -112,7 +123,26 @@ func (z *Zone) validate(key string) error {
 	if len(z.Signatures) > maxSignatures {
 		return fmt.Errorf("%d signatures, more than %d", len(z.Signatures), maxSignatures)
 	}
-	return errors.Join(checkKeys(z.Signers, MaxOwnKeys), checkPeers(z.Peers), checkJoint(z.Joint))
+	return errors.Join(checkKeys(z.Signers, MaxOwnKeys), checkPeers(z.Peers), checkJoint(z.Joint), checkLife(z.Life), checkSeed(z.Seed))
+}
+
+func checkLife(s lifecycle.State) error {
+	if len(s.Phase) > maxPhase || len(s.Hosts) > lifecycle.MaxHosts || len(s.Keys) > MaxOwnKeys {
+		return fmt.Errorf("a phase of %d octets, %d hosts and %d keys of ours, more than %d, %d and %d",
+			len(s.Phase), len(s.Hosts), len(s.Keys), maxPhase, lifecycle.MaxHosts, MaxOwnKeys)
+	}
+	errs := []error{checkDS(s.DS, MaxDS), checkNames(s.ParentNS)}
+	for _, h := range s.Hosts {
+		errs = append(errs, checkNames([]string{h.Name}), checkNames(h.ListedBy))
+	}
+	for _, k := range s.Keys {
+		errs = append(errs, checkKey(k.Key))
+	}
+	return errors.Join(errs...)
+}
+
+func checkSeed(s lifecycle.Seed) error {
+	return errors.Join(checkKeys(s.DNSKEY, lifecycle.MaxSeeds), checkKeys(s.CDNSKEY, lifecycle.MaxSeeds), checkDS(s.CDS, lifecycle.MaxSeeds))
 }
 
 func checkPeers(peers []merge.Peer) error {
