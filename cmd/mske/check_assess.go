@@ -132,19 +132,16 @@ func isOf(zone string, d merge.DS, e observe.Entry) bool {
 }
 
 // findObstacles returns what keeps the zone from being converged. Without CDS
-// anywhere the DNSKEY RRsets have to be anchored in the DS that there is.
+// anywhere, as where providers share a zone by other means, there is no joint DS
+// that the DNSKEY RRsets could be held against, but for the one that there is.
 func (a assessment) findObstacles(entries []observe.Entry) []observe.Fault {
-	ds := a.sight.JointDS()
-	if len(ds) == 0 {
-		ds = a.sight.Parent.DS
-	}
 	failing := a.sight.Failing()
 	if !a.signed() {
 		return append(failing, a.sight.Silence()...)
 	}
-	faults := append(failing, a.sight.Obstacles(ds)...)
+	faults := append(failing, a.sight.Obstacles(a.sight.JointDS())...)
 	faults = slices.DeleteFunc(faults, a.excused)
-	if len(ds) == 0 { // an island: nothing to be anchored in
+	if len(entries) == 0 {
 		faults = slices.DeleteFunc(faults, func(f observe.Fault) bool { return f.Kind == observe.Unanchored })
 	}
 	for _, host := range a.target {

@@ -279,11 +279,15 @@ func (p *checkPrinter) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + body + "\x1b[0m" + text[len(body):]
 }
 
-// hasColours reports whether w is a terminal that is to have colours
-// (https://no-color.org).
+// hasColours reports whether w is to have colours: a terminal that can show
+// them, unless its user has none (https://no-color.org).
 func hasColours(w io.Writer) bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
+}
+
+func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+	if !ok {
 		return false
 	}
 	info, err := file.Stat()

@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -228,6 +231,16 @@ func TestPhaseAsSeenFromOutside(t *testing.T) {
 				o.change(host, func(a *observe.Apex) { *a = observe.Apex{SOA: a.SOA, DNSKEY: a.DNSKEY, NS: a.NS} })
 			}
 		}, phaseComplete, 0, ""},
+		{"the same without DS", completeZone(), func(o *outside) {
+			o.parent.DSStatus, o.parent.DS = observe.DSDenied, nil
+			for host := range o.servers {
+				o.announce(host, fetch.Absent, "")
+				o.change(host, func(a *observe.Apex) { *a = observe.Apex{SOA: a.SOA, DNSKEY: a.DNSKEY, NS: a.NS} })
+			}
+		}, phaseInsecure, 0, "none: the zone has no CDS"},
+		{"B announces nothing but serves what it should", completeZone().announce(checkB, fetch.Absent, ""), func(o *outside) {
+			o.edit = func(s *observe.Sight) { s.Servers[0].Addresses[0].TCP = dead }
+		}, phaseJoint, 1, checkA + " (192.0.2.1 over TCP): does not answer"},
 		{"all are dead", completeZone(), func(o *outside) { o.servers[checkA], o.servers[checkB] = dead, dead }, phaseUnseen, 2, "See that the zone is delegated"},
 		{"CNS differs", completeZone(), func(o *outside) {
 			o.change(checkB, func(a *observe.Apex) { a.CNS.Records = []string{checkB} })
@@ -366,8 +379,32 @@ func TestPageHasColoursOnlyWhereWanted(t *testing.T) {
 	if painted != plain {
 		t.Errorf("Expected the same text without colours, got\n%s", painted)
 	}
-	if hasColours(new(bytes.Buffer)) {
-		t.Error("Expected no colours but on a terminal")
+}
+
+func TestColoursAreForTerminals(t *testing.T) {
+	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device, as terminals are
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	file, err := os.Create(filepath.Join(t.TempDir(), "page"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, tc := range []struct {
+		w             io.Writer
+		noColor, term string
+		want          bool
+	}{
+		{device, "", "xterm", true}, {device, "1", "xterm", false}, {device, "", "dumb", false},
+		{file, "", "xterm", false}, {new(bytes.Buffer), "", "xterm", false},
+	} {
+		t.Setenv("NO_COLOR", tc.noColor)
+		t.Setenv("TERM", tc.term)
+		if got := hasColours(tc.w); got != tc.want {
+			t.Errorf("%T, NO_COLOR=%s TERM=%s: expected %t, got %t", tc.w, tc.noColor, tc.term, tc.want, got)
+		}
 	}
 }
 

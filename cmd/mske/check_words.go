@@ -85,9 +85,7 @@ func (a assessment) changes() []string {
 	if a.phase == phaseUnseen || len(a.target) == 0 {
 		return nil
 	}
-	lines := a.sight.Tell(slices.DeleteFunc(a.delegation(), func(f observe.Fault) bool {
-		return f.Kind == observe.Listed && f.Place.Host == f.Name // a note of its own
-	}))
+	lines := a.sight.Tell(a.delegation())
 	if !p.NSRead {
 		return lines
 	}
