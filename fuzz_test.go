@@ -333,6 +333,9 @@ func FuzzNextPlugin(f *testing.F) {
 				t.Errorf("Expected octets to be passed on as they are if they are no message, got %x", octets)
 			}
 		}
+		if unfit := from.Rcode != dns.RcodeSuccess || len(from.Answer) > 0; readable && unfit && r.Question[0].Qtype == dns.TypeCDNSKEY && plugin.ClientWrite(rcode) {
+			t.Errorf("Expected no denial without a proof, got %v", c.messages)
+		}
 		for _, reply := range c.messages {
 			checkPassed(t, r, from, reply)
 		}

@@ -62,8 +62,8 @@ func FuzzArguments(f *testing.F) {
 	})
 }
 
-// FuzzKeyDirectory has a file of any name and content lie in the key directory
-// beside good keys. What is announced is zone-file text of three types at one
+// FuzzKeyDirectory has files of any name and content be a key in the directory.
+// What is announced is zone-file text of three types at one
 // name, or there is an error.
 func FuzzKeyDirectory(f *testing.F) {
 	good := filepath.Join("..", "..", "keys", "testdata", "bind")
@@ -82,7 +82,7 @@ func FuzzKeyDirectory(f *testing.F) {
 		if base, ok := strings.CutSuffix(entry.Name(), ".key"); ok {
 			f.Add(base, read(base+".key"), read(base+".private"))
 			f.Add(base, read(base+".key"), read(base+".private")+"Inactive: 20260101000000\nDelete: 20260102000000\n")
-			f.Add(base+"x", read(base+".key")[1:], "")
+			f.Add(base+"x", read(base + ".key")[1:], "")
 		}
 	}
 	f.Add("Kexample.co.uk.+013+00000", "example.co.uk. IN DNSKEY 256 3 13 AAAA\n", "Private-key-format: v1.3\n")
