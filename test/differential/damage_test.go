@@ -138,8 +138,7 @@ func (h *hit) signed(rrs []dns.RR, edits ...func(*dns.RRSIG)) []dns.RR {
 // below says whether the zone has a parent in its world.
 func (h *hit) below() bool { return h.z.parent != nil }
 
-// provable says whether the zone's denials are proofs to us: NSEC, or NSEC3
-// without opt-out and with few iterations.
+// provable says whether the zone's denials are proofs to us.
 func (h *hit) provable() bool { return h.z.provable() }
 
 // belowProvable says whether the zone's and its parent's are.

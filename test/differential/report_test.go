@@ -172,25 +172,30 @@ func (r *report) explained(c *outcome, a asked, through, peer int) bool {
 	return d.ours.verdict == secure && d.cause() != nil
 }
 
-// finish prints the report and fails the test for what is wrong.
-func (r *report) finish(t *testing.T, whole bool) {
+// finish fails the test for damages that were not noticed.
+func (r *report) finish(t *testing.T) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.checkTeeth(t)
+}
+
+// String returns the table of what has come of it so far.
+func (r *report) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var text strings.Builder
-	fmt.Fprintf(&text, "seed %d: %d cases, %d questions, %d agreements of two verdicts\n", r.seed, r.cases, r.questions, r.agreements)
+	fmt.Fprintf(&text, "seed %d: %d cases, %d questions, %d pairs of verdicts agree, %d unexplained\n",
+		r.seed, r.cases, r.questions, r.agreements, len(r.faults))
 	fmt.Fprintf(&text, "our verdicts: %v\nannouncements: %v\n", r.verdicts, r.fetched)
 	for _, name := range slices.Sorted(maps.Keys(r.causes)) {
-		fmt.Fprintf(&text, "%6d  disagree: %s\n", r.causes[name], name)
+		fmt.Fprintf(&text, "%6d pairs disagree: %s\n", r.causes[name], name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.damages)) {
 		d := r.damages[name]
-		fmt.Fprintf(&text, "%6d  %-55s expected %-8s ours %v peers %v\n", d.cases, name, d.effect, d.ours, d.peers)
+		fmt.Fprintf(&text, "%6d cases of %-55s which makes %-8s ours %v, peers %v\n", d.cases, name, d.effect, d.ours, d.peers)
 	}
-	t.Log(text.String())
-	if whole {
-		r.checkTeeth(t)
-	}
+	return text.String()
 }
 
 // enough is how many cases of a damage there have to be until one of them is

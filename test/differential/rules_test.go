@@ -67,10 +67,17 @@ var rules = []rule{
 		return d.is(insecure, bogus) && d.below(dns.ED448)
 	}},
 	{"an SOA in the authority section is no part of a proof: RFC 4035 section 5.4", func(d disagreement) bool {
-		return d.ours.verdict != bogus && d.theirs.verdict == bogus && d.asked.qtype != dns.TypeSOA && d.aboutSOA()
+		return d.ours.verdict != bogus && d.theirs.verdict == bogus && d.aboutSOA()
 	}},
 	{"an RCODE is not signed, a proof is: RFC 4035 section 5.4", func(d disagreement) bool {
-		return d.ours.denied && d.theirs.verdict == bogus && d.damaged("message: RCODE the other one")
+		return d.ours.denied && (d.theirs.verdict == bogus || d.theirs.verdict == unreachable) && d.damaged("message: RCODE the other one")
+	}},
+	{"pdns-recursor keeps an NXDOMAIN that is none for all types, and hands it out: RFC 2308 section 5", func(d disagreement) bool {
+		return d.through == 1 && d.ours.verdict == bogus && d.damaged("message: RCODE the other one") && d.says("no keys")
+	}},
+	{"unbound leaves out the proof for a DNSKEY RRset from a wildcard: RFC 4035 section 3.1.3.3", func(d disagreement) bool {
+		return d.asked.qtype == dns.TypeDNSKEY && strings.Contains(d.asked.ours[0].reason, "denies it") &&
+			(d.through == 0 && d.ours.verdict == bogus || d.peer == 0 && d.theirs.verdict == insecure)
 	}},
 	{"pdns-recursor compares times as plain numbers: RFC 4034 section 3.1.5 wants serial number arithmetic", func(d disagreement) bool {
 		return d.peer == 1 && d.is(bogus, secure) && d.damaged("expiration: in 70 years") && d.says("expires before its inception")
@@ -92,26 +99,38 @@ var rules = []rule{
 		return d.theirs.verdict != bogus && d.damaged("denial: from a wildcard, signed") && d.eitherOurs(bogus)
 	}},
 	{"peers take a signed NSEC that lists NS for an insecure delegation where no zone is: RFC 6840 section 4.1", func(d disagreement) bool {
-		return d.damaged("denial: a delegation's, signed") && (d.ours.verdict == bogus || d.is(secure, insecure))
+		return d.damaged("denial: a delegation's, signed") &&
+			(d.ours.verdict == bogus || d.ours.verdict == secure && d.asked.theirs[1-d.peer].verdict == secure)
 	}},
 	{"peers ask for DS at each label, and take NSEC3 of more than 150 iterations there for insecure: RFC 9276 section 3.2 is about denials", func(d disagreement) bool {
 		return d.theirs.verdict == insecure && d.ours.verdict != insecure && d.manyIterations()
 	}},
 	{"peers ask for DS at each label, where the denial is damaged: RFC 4035 section 5.3", func(d disagreement) bool {
-		return d.theirs.verdict == bogus && d.ours.verdict != bogus && d.asked.theirs[1-d.peer].verdict == d.ours.verdict &&
-			d.w.tamper != nil && !(d.ours.denied && d.w.damaged.holds(dns.CanonicalName(d.asked.name)))
+		if d.w.tamper == nil || d.theirs.verdict != bogus || d.ours.verdict == bogus {
+			return false
+		}
+		name := dns.CanonicalName(d.asked.name)
+		below := dns.IsSubDomain(d.w.damaged.name, name) && !d.w.damaged.holds(name)
+		return below && d.damagedDenial() || d.asked.theirs[1-d.peer].verdict == d.ours.verdict && !(d.ours.denied && d.w.damaged.holds(name))
 	}},
 	{"what the resolvers hand out differs, and each verdict fits its own: RFC 4035 section 3.2.2", func(d disagreement) bool {
 		return d.through != d.peer && d.asked.ours[0].verdict == d.asked.theirs[0].verdict && d.asked.ours[1].verdict == d.asked.theirs[1].verdict
 	}},
 	{"unbound judged a damaged denial, and hands out with CD the genuine one, which came with another answer: RFC 4035 section 3.2.2", func(d disagreement) bool {
-		return d.through == 0 && d.is(secure, bogus) && d.ours.denied && d.w.tamper != nil && strings.HasPrefix(d.w.damage.name, "denial: ")
+		return d.through == 0 && d.is(secure, bogus) && d.ours.denied && d.damagedDenial()
 	}},
 	{"unbound denies DS by a bitmap that lists CNAME: RFC 6840 section 4.3", func(d disagreement) bool {
 		return d.peer == 0 && d.is(bogus, insecure) && d.damaged("denial: lists a CNAME, signed") && d.says("lists a CNAME")
 	}},
 	{"pdns-recursor asks for DS at each label, and takes opt-out there for insecure: RFC 5155 section 6 is about denials", func(d disagreement) bool {
 		return d.peer == 1 && d.theirs.verdict == insecure && d.asked.theirs[0].verdict == d.ours.verdict && d.optOut()
+	}},
+	{"pdns-recursor alone goes without the denial that is damaged: RFC 4035 section 5.2", func(d disagreement) bool {
+		return d.peer == 1 && d.ours.verdict == bogus && d.asked.theirs[0].verdict == bogus && d.damagedDenial()
+	}},
+	{"pdns-recursor does not look at the RRSIG of a DNSKEY RRset all of whose keys match a DS: RFC 4035 section 5.2", func(d disagreement) bool {
+		return d.peer == 1 && d.ours.verdict == bogus && d.asked.theirs[0].verdict == bogus && d.damaged("DNSKEY: RRSIG dropped", "DNSKEY: RRSIG expired") &&
+			!slices.ContainsFunc(d.w.damaged.keys, func(k *key) bool { return !k.inDS && !k.hidden })
 	}},
 	{"pdns-recursor accepts expansion without a proof: RFC 4035 section 5.3.4", func(d disagreement) bool {
 		return d.peer == 1 && d.is(bogus, secure) && d.asked.theirs[0].verdict == bogus && d.damaged("RRSIG: as if expanded from a wildcard")
@@ -129,7 +148,7 @@ var rules = []rule{
 		return d.w.tamper != nil && d.ours.verdict == bogus && (d.alias() || d.says("elsewhere."))
 	}},
 	{"pdns-recursor answers SERVFAIL although CD is set: RFC 4035 section 3.2.2", func(d disagreement) bool {
-		return d.through == 1 && d.ours.verdict == unreachable && d.asked.theirs[1].verdict != secure ||
+		return d.through == 1 && d.ours.verdict == unreachable && (d.asked.theirs[1].verdict != secure || d.w.tamper != nil) ||
 			d.peer == 1 && d.theirs.verdict == unreachable && (d.asked.theirs[0].verdict == bogus || d.ours.verdict == bogus)
 	}},
 }
@@ -159,11 +178,20 @@ func (d disagreement) below(algorithm uint8) bool {
 	return false
 }
 
+// damagedDenial says whether it is denials that are damaged.
+func (d disagreement) damagedDenial() bool {
+	return d.w.damage != nil && (strings.HasPrefix(d.w.damage.name, "denial: ") || strings.HasPrefix(d.w.damage.name, "NSEC3: "))
+}
+
 // aboutSOA says whether the damage is about the SOA of the zone that the
 // question is about, or of one above, which denies that there is a delegation.
 func (d disagreement) aboutSOA() bool {
-	return d.w.damage != nil && dns.IsSubDomain(d.w.damaged.name, dns.CanonicalName(d.asked.name)) &&
-		slices.Contains(d.w.targets, question{d.w.damaged.name, dns.TypeSOA})
+	soa := question{}
+	if d.w.damage != nil {
+		soa = question{d.w.damaged.name, dns.TypeSOA}
+	}
+	return slices.Contains(d.w.targets, soa) && dns.IsSubDomain(soa.name, dns.CanonicalName(d.asked.name)) &&
+		soa != question{dns.CanonicalName(d.asked.name), d.asked.qtype}
 }
 
 // optOut says whether a zone at or above the name that is asked for opts out.

@@ -25,6 +25,9 @@ const (
 	// batchSize is how many worlds one start of the servers is for.
 	batchSize = 100
 
+	// reportEvery is after how many batches the table so far is printed.
+	reportEvery = 10
+
 	// workers is how many worlds are asked about at once.
 	workers = 12
 )
@@ -48,9 +51,15 @@ func TestDifferential(t *testing.T) {
 		// A test of its own, so that its servers end before the next start.
 		t.Run(fmt.Sprintf("%s from %d", program, cases[0]), func(t *testing.T) {
 			newBatch(t, seed, cases, program, dir).run(r)
+			if i%reportEvery == reportEvery-1 {
+				t.Log(r)
+			}
 		})
 	}
-	r.finish(t, *caseFlag < 0)
+	t.Log(r)
+	if *caseFlag < 0 {
+		r.finish(t)
+	}
 }
 
 // batches returns the numbers of the cases, in batches.
