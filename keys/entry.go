@@ -51,13 +51,14 @@ func (p *planner) wish(k *Key) (exit, string) {
 // resolvers want every algorithm in DS to sign (RFC 6840 section 5.11, RFC 6781
 // section 4.1.4).
 func (p *planner) secureEntry(k *Key, ks []*Key) {
-	was := slices.Contains(p.facts.Entries, k.ID())
+	in := slices.Contains(p.facts.Entries, k.ID())
+	was := in || slices.Contains(p.facts.Signing, k.ID())
 	if !k.Role.SecureEntry() || !p.active(k) && !was {
 		return
 	}
 	far, because := p.wish(k)
-	if far == stays || far == leavesCDS && !was && !p.reached(k.Timing.SyncDelete) {
-		p.enter(k, was, far == stays)
+	if far == stays || far == leavesCDS && !in && !p.reached(k.Timing.SyncDelete) {
+		p.enter(k, in, far == stays)
 		return
 	}
 	seen := p.facts.Seen[k.ID()]
@@ -94,13 +95,14 @@ func lostWithFile(k *Key) string {
 	return "; put its file back, since after a restart it cannot sign"
 }
 
-// enter lets k sign DNSKEY and, if it is to and may, be in CDS.
-func (p *planner) enter(k *Key, was, cds bool) {
+// enter lets k sign DNSKEY and, if it is to and may, be in CDS. A key that is
+// there stays.
+func (p *planner) enter(k *Key, in, cds bool) {
 	p.SignDNSKEY = append(p.SignDNSKEY, k)
 	if !cds {
 		return
 	}
-	if wait := p.newAlgorithm(k); wait != "" && !was {
+	if wait := p.newAlgorithm(k); wait != "" && !in {
 		p.why(k, "it signs DNSKEY, but is not in CDS yet: %s", wait)
 		return
 	}
@@ -115,7 +117,7 @@ func (p *planner) keep(k *Key, cds bool) {
 	} else {
 		p.SignDNSKEY = append(p.SignDNSKEY, k)
 	}
-	if cds && k.Signer != nil {
+	if cds {
 		p.SecureEntry = append(p.SecureEntry, k)
 	}
 }
@@ -213,8 +215,10 @@ func (p *planner) next(at time.Time) {
 
 func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// Stored returns a key of which nothing is left but what it signed: it was a
-// secure entry, and its files are gone.
+// Stored returns a secure-entry key of ours of which nothing is left but what it
+// signed: its files were gone when the server started.
 func Stored(zone string, k merge.Key, role Role) *Key {
-	return &Key{DNSKEY: k.DNSKEY(zone, 0), Role: role, Override: true, Gone: true}
+	long := time.Unix(1, 0)
+	return &Key{DNSKEY: k.DNSKEY(zone, 0), Role: role, Override: true, Gone: true,
+		Timing: Timing{Created: long, Publish: long, Delete: long}}
 }

@@ -18,11 +18,10 @@ type Facts struct {
 	// Signed are the keys that the zone's data is or was signed with. Of any
 	// other nothing can be cached, so that it goes as soon as it is to.
 	Signed []merge.Key
-	// Entries are the keys that CDS named when it was last served. Whatever has
-	// become of their files, they only go as secure-entry keys do.
-	Entries []merge.Key
-	// Published are those in DNSKEY then.
-	Published []merge.Key
+	// Entries are the keys that CDS named when it was last served, Signing those
+	// that signed DNSKEY, Published those that were in it. Whatever has become
+	// of their files, the first two only go as secure-entry keys do.
+	Entries, Signing, Published []merge.Key
 	// MaxZoneTTL is the longest TTL in the zone: for so long a cache may hold
 	// a signature of a key that signs no more.
 	MaxZoneTTL time.Duration
@@ -116,7 +115,11 @@ func (p *planner) reached(at time.Time) bool {
 }
 
 func (p *planner) why(k *Key, format string, args ...any) {
-	p.Why = append(p.Why, fmt.Sprintf("%s (%s%s): ", k, k.Base, publicExt)+fmt.Sprintf(format, args...))
+	file := ""
+	if k.Base != "" {
+		file = fmt.Sprintf(" (%s%s)", k.Base, publicExt)
+	}
+	p.Why = append(p.Why, fmt.Sprintf("%s%s: ", k, file)+fmt.Sprintf(format, args...))
 }
 
 // begun reports whether k is to be published, as BIND reads the metadata: a

@@ -112,7 +112,7 @@ func (a *advance) readDS(p Parent) {
 	}
 	a.HeldDS = a.HeldDS.read(p.At, p.DSTTL)
 	if present := a.DSStatus == observe.DSPresent; present && p.DSStatus.Absent() {
-		a.AbsentFrom = a.HeldDS.after(p.At)
+		a.AbsentFrom = a.HeldDS.After(p.At)
 	}
 	a.DSAt, a.DSStatus, a.DS = p.At, p.DSStatus, nil
 	if p.DSStatus == observe.DSPresent {
@@ -123,12 +123,12 @@ func (a *advance) readDS(p Parent) {
 		k := &a.Keys[i]
 		switch named := names(a.c.Zone, a.DS, k.Key); {
 		case named && k.DSSince.IsZero():
-			k.DSSince, k.InDSFrom = p.At, a.HeldDS.after(p.At)
+			k.DSSince, k.InDSFrom = p.At, a.HeldDS.After(p.At)
 			k.DSGone, k.GoneFrom = time.Time{}, time.Time{}
 		case !named && k.DSGone.IsZero():
 			// Also of a key that was not there before: it may have been before
 			// the first reading.
-			k.DSGone, k.GoneFrom = p.At, a.HeldDS.after(p.At)
+			k.DSGone, k.GoneFrom = p.At, a.HeldDS.After(p.At)
 			k.DSSince, k.InDSFrom = time.Time{}, time.Time{}
 		}
 	}
@@ -249,7 +249,7 @@ func (a *advance) sync() {
 	}
 	if a.SyncFrom.IsZero() {
 		began := latest(a.ConvergedSince, a.DSSince)
-		a.SyncFrom = latest(a.HeldDS.after(began), a.HeldKeys.after(began))
+		a.SyncFrom = latest(a.HeldDS.After(began), a.HeldKeys.After(began))
 	}
 	if a.SyncedAt.IsZero() && !a.ConvergedAt.Before(a.SyncFrom) && !a.DSAt.Before(a.SyncFrom) {
 		a.SyncedAt = a.now

@@ -94,7 +94,7 @@ func (a *advance) keys() {
 			k.Everywhere, k.KnownFrom = time.Time{}, time.Time{}
 		case yes:
 			if k.Everywhere.IsZero() {
-				k.Everywhere, k.KnownFrom = a.look.At, a.HeldKeys.after(a.look.At)
+				k.Everywhere, k.KnownFrom = a.look.At, a.HeldKeys.After(a.look.At)
 			}
 		}
 	}

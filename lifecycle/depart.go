@@ -31,11 +31,11 @@ func (a *advance) depart() {
 // a resolver may still ask it, and then as long as what it answered may be
 // cached.
 func (a *advance) holdDown(h Host) time.Time {
-	ns := latest(h.Child.after(a.now), h.Parent.after(a.now))
+	ns := latest(h.Child.After(a.now), h.Parent.After(a.now))
 	if !h.ParentRead {
 		ns = latest(ns, a.now.Add(unknownNSTTL))
 	}
-	return ns.Add(max(a.c.MaxZoneTTL, h.KeyTTL, a.HeldKeys.after(a.now).Sub(a.now)))
+	return ns.Add(max(a.c.MaxZoneTTL, h.KeyTTL, a.HeldKeys.After(a.now).Sub(a.now)))
 }
 
 // leaves returns from when a reading that still lacks h, which is missing, ends

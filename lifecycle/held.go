@@ -20,8 +20,8 @@ func (h Held) read(now time.Time, ttl time.Duration) Held {
 	return h
 }
 
-// after returns from when no cache holds what was last answered at a time not
-// later than the last reading.
-func (h Held) after(last time.Time) time.Time {
+// After returns from when no cache holds what was last answered at a time not
+// earlier than the last reading.
+func (h Held) After(last time.Time) time.Time {
 	return latest(h.Until, last.Add(h.TTL))
 }

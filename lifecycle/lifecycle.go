@@ -93,10 +93,9 @@ type Missing struct {
 
 // OwnKey is one of our keys in the joint sets.
 type OwnKey struct {
-	Key         merge.Key
-	SecureEntry bool      // it signs the DNSKEY RRset
-	SignsData   bool      // it may sign the zone's data, so that every nameserver needs it
-	Published   time.Time // since when we serve it
+	Key       merge.Key
+	SignsData bool      // it may sign the zone's data, so that every nameserver needs it
+	Published time.Time // since when we serve it
 }
 
 // Parent is one reading of the parent. The zero value read nothing.

@@ -66,7 +66,7 @@ func (r *roller) file(k merge.Key, role keys.Role, t keys.Timing) *keys.Key {
 
 // serve plans and serves what follows.
 func (r *roller) serve() {
-	f := keys.Facts{MaxZoneTTL: r.c.MaxZoneTTL, Entries: r.entries, KeysTTL: r.s.HeldKeys.after(r.now).Sub(r.now), Seen: make(map[merge.Key]keys.Seen)}
+	f := keys.Facts{MaxZoneTTL: r.c.MaxZoneTTL, Entries: r.entries, KeysTTL: r.s.HeldKeys.After(r.now).Sub(r.now), Seen: make(map[merge.Key]keys.Seen)}
 	switch {
 	case r.s.DSStatus == observe.DSPresent:
 		f.DS = keys.DSThere
@@ -101,7 +101,7 @@ func (r *roller) serve() {
 				pub[id] = r.now
 			}
 		}
-		r.f.Keys = append(r.f.Keys, OwnKey{Key: id, SecureEntry: k.Role.SecureEntry(), SignsData: k.Role.SignsData(), Published: pub[id]})
+		r.f.Keys = append(r.f.Keys, OwnKey{Key: id, SignsData: k.Role.SignsData(), Published: pub[id]})
 	}
 	r.pub = pub
 	r.f.Joint = merge.Joint{CDNSKEY: r.entries, CDS: digests(r.entries...)}

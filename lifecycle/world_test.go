@@ -64,7 +64,7 @@ func newLife(t *testing.T) *life {
 		Began: epoch, Read: true, Target: []string{a1, b1}, NS: []string{a1}, NSTTL: 2 * time.Hour,
 		Joint:   merge.Joint{CDNSKEY: []merge.Key{ksk(1), ksk(2)}, CDS: digests(ksk(1), ksk(2)), DNSKEY: []merge.Key{ksk(1), zsk(1), zsk(2)}},
 		Serving: true, Peers: []string{b1},
-		Keys: []OwnKey{{Key: ksk(1), SecureEntry: true, Published: epoch}, {Key: zsk(1), SignsData: true, Published: epoch}},
+		Keys: []OwnKey{{Key: ksk(1), Published: epoch}, {Key: zsk(1), SignsData: true, Published: epoch}},
 	}
 	return z
 }

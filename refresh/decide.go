@@ -9,7 +9,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
@@ -227,18 +226,17 @@ func tags(ks []merge.Key) string {
 	return strings.Join(texts, ", ")
 }
 
-// announcement returns what we announce: what the schedule says, and the lost
-// keys that are still our part of the joint sets (rule K3).
+// announcement returns what we announce: what the schedule says of data-signing
+// keys, with the lost ones, and the secure entries that are our part of the joint
+// sets (rule K3).
 func (o *ours) announcement(zone string, l merge.Local) merge.Announcement {
-	a := announce.Own(zone, o.Schedule)
+	a := merge.Announcement{DNSKEY: ids(o.Announced), CDNSKEY: l.SecureEntry}
 	for _, k := range o.lost {
-		if i := mark(o.marks, k); o.marks[i].SignsData && !slices.Contains(a.DNSKEY, k) {
+		if i := mark(o.marks, k); i >= 0 && o.marks[i].SignsData && !slices.Contains(a.DNSKEY, k) {
 			a.DNSKEY = append(a.DNSKEY, k)
 		}
-		if !slices.Contains(l.SecureEntry, k) {
-			continue
-		}
-		a.CDNSKEY = append(a.CDNSKEY, k)
+	}
+	for _, k := range l.SecureEntry {
 		if d, ok := k.DS(zone, dns.SHA256); ok {
 			a.CDS = append(a.CDS, d)
 		}

@@ -1,12 +1,14 @@
 package refresh
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
 	"github.com/coredns-mske/mske/chain"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/observe"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
 )
@@ -23,7 +25,9 @@ func observeOwn(marks []store.Own, l chain.Look, now time.Time) []store.Own {
 			marks = append(marks, store.Own{Key: k})
 		}
 		marks[i].Chain, marks[i].Gone = true, time.Time{}
-		marks[i].Signed = marks[i].Signed || slices.Contains(l.Signers, k)
+		if slices.Contains(l.Signers, k) {
+			marks[i] = signing(marks[i], now)
+		}
 	}
 	for i := range marks {
 		seen := slices.Contains(l.Keys, marks[i].Key) || slices.Contains(l.Signers, marks[i].Key)
@@ -32,6 +36,18 @@ func observeOwn(marks []store.Own, l chain.Look, now time.Time) []store.Own {
 		}
 	}
 	return marks
+}
+
+// signing returns o as the mark of a key that signs zone data.
+func signing(o store.Own, now time.Time) store.Own {
+	if o.SignedSince.IsZero() {
+		o.SignedSince = now
+		if o.Signed && !o.Published.IsZero() {
+			o.SignedSince = o.Published // of an older state file
+		}
+	}
+	o.Signed = true
+	return o
 }
 
 // mark returns the index of k's mark, or -1.
@@ -53,6 +69,9 @@ type ours struct {
 	// lost are secure-entry keys whose private half is gone for good, since
 	// the server was restarted without their files.
 	lost []merge.Key
+
+	// everywhere are those that every cache has which has any (rule S2).
+	everywhere []merge.Key
 
 	next time.Time // when time alone changes this
 }
@@ -81,14 +100,18 @@ func planOwn(z *Zone, f facts, now time.Time) ours {
 	}
 
 	p.usable = keys.CheckSet(z.Name, p.keys)
-	p.Schedule = keys.Plan(p.keys, now, keys.Facts{Chain: p.chain, Signed: p.signed(rest), MaxZoneTTL: z.MaxZoneTTL})
+	p.addStored(rest)
+	p.Schedule = keys.Plan(p.keys, now, p.planFacts(rest))
 	p.next = earliest(p.next, p.Next)
+	p.lost = ids(p.Lost)
+	for _, k := range f.state.Life.Keys {
+		if due(k.KnownFrom, now) {
+			p.everywhere = append(p.everywhere, k.Key)
+		}
+	}
 	for _, k := range p.keys {
 		if k.Signer != nil {
 			p.private = append(p.private, k)
-		}
-		if i := mark(rest, k.ID()); i >= 0 && rest[i].SecureEntry && !slices.Contains(p.SecureEntry, k) {
-			p.insist(k)
 		}
 	}
 	for _, k := range p.Published {
@@ -101,16 +124,60 @@ func planOwn(z *Zone, f facts, now time.Time) ours {
 	return p.ours
 }
 
-// signed returns the keys with which the plugins behind ours, or we, were ever
-// seen to sign what caches hold for longer than the keys themselves.
-func (p *ownPlan) signed(marks []store.Own) []merge.Key {
-	var signed []merge.Key
+// planFacts returns what is known of our keys, and from outside, for the plan.
+func (p *ownPlan) planFacts(marks []store.Own) keys.Facts {
+	life := p.facts.state.Life
+	f := keys.Facts{
+		Chain: p.chain, MaxZoneTTL: p.cfg.MaxZoneTTL, Seen: make(map[merge.Key]keys.Seen),
+		KeysTTL: max(p.cfg.TTL, life.HeldKeys.After(p.now).Sub(p.now)),
+	}
+	switch {
+	case life.DSStatus == observe.DSPresent:
+		f.DS = keys.DSThere
+	case life.DSStatus.Absent():
+		f.DS = keys.DSAbsent
+	}
+	for _, d := range life.DS {
+		f.DSAlgorithms = append(f.DSAlgorithms, d.Algorithm)
+	}
+	for _, k := range life.Keys {
+		f.Seen[k.Key] = keys.Seen{KnownFrom: k.KnownFrom, InDS: k.DSSince, InDSFrom: k.InDSFrom, GoneFrom: k.GoneFrom}
+	}
 	for _, o := range marks {
+		// Of any other nothing is in caches for longer than the keys themselves.
 		if o.Signed || p.cfg.Whole {
-			signed = append(signed, o.Key)
+			f.Signed = append(f.Signed, o.Key)
+			seen := f.Seen[o.Key]
+			seen.Signed = o.SignedSince
+			f.Seen[o.Key] = seen
+		}
+		if o.SecureEntry {
+			f.Entries = append(f.Entries, o.Key)
+		}
+		if o.SignsKeys {
+			f.Signing = append(f.Signing, o.Key)
+		}
+		if !o.Published.IsZero() {
+			f.Published = append(f.Published, o.Key)
 		}
 	}
-	return signed
+	return f
+}
+
+// addStored takes in the secure-entry keys of which only what they signed is
+// left. Without their files they go as others do (rule K3).
+func (p *ownPlan) addStored(marks []store.Own) {
+	for _, o := range marks {
+		file := slices.ContainsFunc(p.keys, func(k *keys.Key) bool { return k.ID() == o.Key })
+		if file || !o.SecureEntry && !o.SignsKeys {
+			continue
+		}
+		role := keys.KSK
+		if o.SignsData {
+			role = keys.CSK
+		}
+		p.keys = append(p.keys, keys.Stored(p.zone, o.Key, role))
+	}
 }
 
 // sign marks the keys that we are going to sign CDS, CDNSKEY and denials with,
@@ -122,24 +189,8 @@ func (p *ownPlan) sign() {
 	}
 	for _, k := range p.dataSigners(p.facts.state.Signers) {
 		if i := mark(p.marks, k.ID()); i >= 0 {
-			p.marks[i].Signed = true
+			p.marks[i] = signing(p.marks[i], p.now)
 		}
-	}
-}
-
-// insist keeps k a secure entry, which it was: as long as the parent's DS is
-// not known, it may be the only one that is named there (rule K3).
-func (p *ownPlan) insist(k *keys.Key) {
-	if !slices.Contains(p.Published, k) {
-		p.Published = append(p.Published, k)
-	}
-	if k.Signer == nil {
-		p.lost = append(p.lost, k.ID())
-		return
-	}
-	p.SecureEntry = append(p.SecureEntry, k)
-	if !slices.Contains(p.SignDNSKEY, k) {
-		p.SignDNSKEY = append(p.SignDNSKEY, k)
 	}
 }
 
@@ -160,7 +211,7 @@ func (p *ownPlan) hold(o store.Own) store.Own {
 	if !p.ended(o) {
 		return o
 	}
-	o.Chain, o.Signed = false, false
+	o.Chain, o.Signed, o.SignedSince = false, false, time.Time{}
 	return o
 }
 
@@ -211,15 +262,15 @@ func (p *ownPlan) publish(k *keys.Key, old []store.Own) {
 	if !o.Chain {
 		o.Gone = time.Time{}
 	}
-	o.SecureEntry = slices.Contains(p.SecureEntry, k) || slices.Contains(p.lost, k.ID())
+	o.SecureEntry = slices.Contains(p.SecureEntry, k)
+	o.SignsKeys = slices.Contains(p.SignDNSKEY, k) || slices.Contains(p.lost, k.ID())
 	o.SignsData = k.Role.SignsData()
 	p.marks = append(p.marks, o)
 }
 
 // remember decides about a key that is marked but that the schedule does not
-// publish. Of one without a file, the secure entry stays, since the parent's DS
-// is not known; a data key stays while caches may need it (rule K4), unless the
-// schedule saw to that or it was never used.
+// publish. One that signed data stays while caches may need it (rule K4), unless
+// the schedule saw to that.
 func (p *ownPlan) remember(o store.Own) {
 	if mark(p.marks, o.Key) >= 0 {
 		return
@@ -229,9 +280,6 @@ func (p *ownPlan) remember(o store.Own) {
 	case o.Chain: // a peer's
 		p.marks = append(p.marks, o)
 	case o.Published.IsZero(), i >= 0 && p.deleted(p.keys[i]):
-	case i < 0 && o.SecureEntry:
-		p.lost = append(p.lost, o.Key)
-		p.marks = append(p.marks, o)
 	case p.usable == nil && !o.Signed && !p.cfg.Whole:
 	default:
 		p.keep(o)
@@ -261,9 +309,10 @@ func (p *ownPlan) keep(o store.Own) {
 // local returns our part of the joint sets. lostSign says that the lost keys'
 // signatures are still there: a key that signs no more is not in CDS.
 func (o *ours) local(lostSign bool) merge.Local {
-	l := merge.Local{DNSKEY: slices.Concat(ids(o.Published), o.held, o.lost), SecureEntry: ids(o.SecureEntry)}
-	if lostSign || len(l.SecureEntry) == 0 {
-		l.SecureEntry = append(l.SecureEntry, o.lost...)
+	l := merge.Local{DNSKEY: slices.Concat(ids(o.Published), o.held), SecureEntry: ids(o.SecureEntry)}
+	signing := slices.DeleteFunc(slices.Clone(l.SecureEntry), func(k merge.Key) bool { return slices.Contains(o.lost, k) })
+	if !lostSign && len(signing) > 0 {
+		l.SecureEntry = signing
 	}
 	return l
 }
@@ -303,7 +352,8 @@ func (o *ours) public(ks []merge.Key) []*keys.Key {
 // dataSigners returns the keys that sign what resolvers may hold against any
 // provider's DNSKEY RRset (rules M3 and S2), one for each algorithm: those that
 // the zone itself is signed with or, where their private halves are elsewhere,
-// the one of ours that has been published longest.
+// one of ours that is in every cache, of these the one that has been published
+// longest.
 func (o *ours) dataSigners(chain []merge.Key) []*keys.Key {
 	var signers []*keys.Key
 	add := func(k *keys.Key) {
@@ -317,13 +367,24 @@ func (o *ours) dataSigners(chain []merge.Key) []*keys.Key {
 		}
 	}
 	ready := slices.Clone(o.DataSigning)
-	slices.SortStableFunc(ready, func(a, b *keys.Key) int { return o.published(a).Compare(o.published(b)) })
+	slices.SortStableFunc(ready, func(a, b *keys.Key) int {
+		return cmp.Or(cmp.Compare(o.unknown(a), o.unknown(b)), o.published(a).Compare(o.published(b)))
+	})
 	for _, k := range ready {
 		if needed(k.DNSKEY.Algorithm, chain) {
 			add(k)
 		}
 	}
 	return signers
+}
+
+// unknown returns 1 for a key that some caches may not have yet, as far as
+// known, else 0.
+func (o *ours) unknown(k *keys.Key) int {
+	if slices.Contains(o.everywhere, k.ID()) {
+		return 0
+	}
+	return 1
 }
 
 // needed reports whether the zone is signed with an algorithm, as far as known.

@@ -82,6 +82,7 @@ type Zone struct {
 type Own struct {
 	Key         merge.Key
 	SecureEntry bool      // CDS and CDNSKEY name it
+	SignsKeys   bool      `json:",omitzero"` // it signs DNSKEY as a secure entry, which CDS may name no more
 	SignsData   bool      // it may sign zone data
 	Chain       bool      // the plugins behind ours hold it or sign with it, or did so lately (rule K2)
 	Signed      bool      // they were seen to sign with it, or we did
