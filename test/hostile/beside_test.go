@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/netip"
 	"sync/atomic"
@@ -31,10 +32,12 @@ func TestHealthyPeerDoesNotWaitForAttackers(t *testing.T) {
 			}
 			var ended atomic.Int32
 			done := make(chan struct{})
+			ctx, giveUp := context.WithCancel(t.Context())
+			defer giveUp()
 			for i := range attackers {
 				go func() {
 					defer func() { done <- struct{}{} }()
-					collect(t.Context(), f, fmt.Sprintf("ns%d.%s", i, peerZone))
+					collect(ctx, f, fmt.Sprintf("ns%d.%s", i, peerZone))
 					ended.Add(1)
 				}()
 			}
@@ -45,7 +48,7 @@ func TestHealthyPeerDoesNotWaitForAttackers(t *testing.T) {
 			if n := ended.Load(); r.Verdict != fetch.Secure || n > 0 {
 				t.Errorf("Expected secure before any of the attackers ended, got %s after %d: %s", r.Verdict, n, r.Reason)
 			}
-			s.hangUp()
+			giveUp()
 			for range attackers {
 				<-done
 			}

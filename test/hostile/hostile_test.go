@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"context"
+	"flag"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,20 @@ func newFetcher(tb testing.TB, s *server, addr string) *fetch.Fetcher {
 	return fetch.New(client, anchors, fetch.Options{Timeout: timeout})
 }
 
+// maxAsked is how many questions one announcement may take: four ways of 96
+// each, and what finds the host's own servers and probes the resolver.
+const maxAsked = 4*96 + 16
+
+// manyAtOnce is how many tests run at once: they wait more than they compute.
+const manyAtOnce = "8"
+
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", manyAtOnce); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
+
 func collect(ctx context.Context, f *fetch.Fetcher, host string) fetch.Result {
 	return f.Fetch(ctx, zone, host, merge.Announcement{})
 }
@@ -61,6 +76,9 @@ func TestHostileResolver(t *testing.T) {
 			a.arm(w)
 			s := serve(t, w)
 			judge(t, a, collect(t.Context(), newFetcher(t, s, s.addr()), w.host))
+			if n := s.takeAsked(); n > maxAsked {
+				t.Errorf("Expected at most %d questions, got %d", maxAsked, n)
+			}
 		})
 	}
 }

@@ -98,12 +98,6 @@ func (s *server) waiting(name string) (n int) {
 	return n
 }
 
-// hangUp ends the server early.
-func (s *server) hangUp() {
-	s.udp.Close()
-	s.tcp.Close()
-}
-
 // query is a question as it came in a message.
 type query struct {
 	question

@@ -95,7 +95,7 @@ remote-control:
 
 // patience is how long unbound may take for an answer: it asks a server whose
 // answers are bogus several times.
-const patience = 20 * time.Second
+const patience = 5 * time.Second
 
 // verdict is what unbound makes of an announcement by itself, without CD, in
 // our words.

@@ -141,7 +141,7 @@ func questionEnd(p []byte) int {
 func bogusRecord(p, owner []byte) []byte {
 	out := bytes.Clone(p[:questionEnd(p)])
 	copy(out[6:headerSize], []byte{0, 1, 0, 0, 0, 0})
-	return append(append(out, owner...), 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1) // A IN 0 127.0.0.1
+	return append(append(out, owner...), 0, byte(dns.TypeDS), 0, dns.ClassINET, 0, 0, 0, 0, 0, 5, 0, 1, 13, 2, 0)
 }
 
 func pointTo(offset int) []byte { return binary.BigEndian.AppendUint16(nil, uint16(0xc000|offset)) }
@@ -157,7 +157,7 @@ func transports() []attack {
 	// overTCP is an attack on those who come by TCP since UDP is truncated.
 	overTCP := func(name, about string, allowed []fetch.Verdict, send func(s *stream, p []byte)) attack {
 		return attack{name, about, allowed, func(w *world) {
-			w.slow = true
+			w.slow = allowed[0] != fetch.Secure
 			w.datagram = truncate
 			w.stream = send
 		}}
@@ -205,11 +205,11 @@ func transports() []attack {
 			}
 			w.stream = func(s *stream, p []byte) { s.silence() }
 		}},
-		{"Flood", "a thousand datagrams with another ID before the answer", verdicts(fetch.Secure), func(w *world) {
+		{"Flood", "a hundred datagrams with another ID before the answer", verdicts(fetch.Secure), func(w *world) {
 			w.datagram = func(d *datagram, p []byte) {
 				right := d.reply(p)
 				forged := bytes.Clone(right)
-				for i := range uint16(1000) {
+				for i := range uint16(100) {
 					if binary.BigEndian.PutUint16(forged, i); !bytes.Equal(forged[:2], right[:2]) {
 						d.send(forged)
 					}
