@@ -35,6 +35,10 @@ type Apex struct {
 	Zone                 string // canonical
 	DNSKEY, CDS, CDNSKEY ApexSet
 
+	// NS and CSYNC are answered in place of what the plugin chain has; nil
+	// leaves that as it is. See [Apex.WithDelegation].
+	NS, CSYNC *RRset
+
 	// What the plugin chain has at the apex; SignApex leaves them false.
 	HasCNS, HasCSYNC bool
 
@@ -99,7 +103,7 @@ func (a *Apex) set(qtype uint16) *ApexSet {
 	return nil
 }
 
-// Set returns what is answered for DNSKEY, CDS or CDNSKEY. Other types fail.
+// Set returns what is answered for a type that a answers. Other types fail.
 func (a *Apex) Set(qtype uint16) ApexSet {
 	if a == nil {
 		return ApexSet{}
@@ -107,10 +111,16 @@ func (a *Apex) Set(qtype uint16) ApexSet {
 	if set := a.set(qtype); set != nil {
 		return *set
 	}
+	switch {
+	case qtype == dns.TypeNS && a.NS != nil:
+		return ApexSet{Served, a.NS}
+	case qtype == dns.TypeCSYNC && a.CSYNC != nil:
+		return ApexSet{Served, a.CSYNC}
+	}
 	return ApexSet{}
 }
 
-// Reply answers r, a question for one of the three types at the apex. What is
+// Reply answers r, a question for a type at the apex that a answers. What is
 // withheld has no reply: which other types there are, only the plugin chain
 // knows.
 func (a *Apex) Reply(r *dns.Msg) (*dns.Msg, Answer) {
@@ -141,9 +151,9 @@ func (a *Apex) Expires() time.Time { return a.span.expires }
 // again as Params.Stored. They are not to be changed.
 func (a *Apex) Signatures() []*dns.RRSIG {
 	var sigs []*dns.RRSIG
-	for _, set := range []ApexSet{a.DNSKEY, a.CDS, a.CDNSKEY} {
-		if set.RRset != nil {
-			sigs = append(sigs, set.RRset.Sigs...)
+	for _, set := range []*RRset{a.DNSKEY.RRset, a.CDS.RRset, a.CDNSKEY.RRset, a.NS, a.CSYNC} {
+		if set != nil {
+			sigs = append(sigs, set.Sigs...)
 		}
 	}
 	return sigs

@@ -149,7 +149,7 @@ func (c *corrector) wants(qtype uint16) bool {
 	case c.cnsType:
 		return c.has(qtype, c.apex.HasCNS)
 	case dns.TypeCSYNC:
-		return c.has(qtype, c.apex.HasCSYNC)
+		return c.apex.Answers(qtype) || c.has(qtype, c.apex.HasCSYNC)
 	}
 	return c.apex.Set(qtype).Answer != Withheld
 }
