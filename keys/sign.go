@@ -24,7 +24,10 @@ func Sign(rrs []dns.RR, signers []*Key, inception, expiration time.Time) ([]*dns
 	}
 	owner := rrs[0].Header().Name
 	if !dns.IsFqdn(owner) {
-		return nil, fmt.Errorf("signing %q: the name is relative", owner)
+		return nil, fmt.Errorf("signing %.300q: the name is relative", owner)
+	}
+	if _, ok := dns.IsDomainName(owner); !ok {
+		return nil, fmt.Errorf("signing %.300q: it is not a domain name", owner)
 	}
 	rrs, err := signable(rrs)
 	if err != nil {
