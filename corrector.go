@@ -12,7 +12,8 @@ import (
 )
 
 // corrector writes what the next plugin answers, after its records that say
-// which types there are at the apex have been put right (rule S2).
+// which types there are at the apex have been put right (rule S2), and its NS
+// RRset replaced where ours is another (rule S1).
 type corrector struct {
 	dns.ResponseWriter
 	ctx     context.Context
@@ -27,9 +28,9 @@ type corrector struct {
 // and put to use (RFC 8198), denies the joint sets.
 func (c *corrector) WriteMsg(reply *dns.Msg) error {
 	if c.request.Question[0].Qtype == dns.TypeANY {
-		reply = withoutKeySets(reply, c.zone.name)
+		reply = withoutOurs(reply, c.view, c.zone.name)
 	}
-	corrected, err := c.handler.correct(reply, c.zone, c.view)
+	corrected, err := c.put(reply)
 	switch {
 	case err != nil:
 		log.Debugf("Correcting an answer of zone %s: %v", c.zone.name, err)
@@ -39,6 +40,17 @@ func (c *corrector) WriteMsg(reply *dns.Msg) error {
 		count(c.ctx, kindCorrected, c.request.Question[0].Qtype)
 	}
 	return c.ResponseWriter.WriteMsg(corrected)
+}
+
+// put returns reply as it is if nothing in it is to be put right. Without DO
+// there is no proof in it.
+func (c *corrector) put(reply *dns.Msg) (*dns.Msg, error) {
+	do := wantsDNSSEC(c.request)
+	reply = serve.Substitute(reply, c.view, do)
+	if !do && c.request.Question[0].Qtype != dns.TypeANY {
+		return reply, nil
+	}
+	return c.handler.correct(reply, c.zone, c.view)
 }
 
 // Write implements the dns.ResponseWriter interface. Octets have to be read
@@ -54,23 +66,23 @@ func (c *corrector) Write(wire []byte) (int, error) {
 	return len(wire), nil
 }
 
-// withoutKeySets returns reply, an answer to ANY, without the key sets that are
-// at the apex of zone behind us: resolvers that cache such answers would go on
-// with our keys alone. Any part of what there is will do (RFC 8482 section
-// 4.1).
-func withoutKeySets(reply *dns.Msg, zone string) *dns.Msg {
-	isKeys := func(rr dns.RR) bool {
+// withoutOurs returns reply, an answer to ANY, without what is at the apex of
+// zone behind us of the types that view answers: resolvers that cache such answers
+// would go on with our keys alone. Any part of what there is will do (RFC 8482
+// section 4.1).
+func withoutOurs(reply *dns.Msg, view *serve.Apex, zone string) *dns.Msg {
+	isOurs := func(rr dns.RR) bool {
 		rrtype := rr.Header().Rrtype
 		if sig, ok := rr.(*dns.RRSIG); ok {
 			rrtype = sig.TypeCovered
 		}
-		return isKeySet(rrtype) && strings.EqualFold(rr.Header().Name, zone)
+		return view.Answers(rrtype) && strings.EqualFold(rr.Header().Name, zone)
 	}
-	if !slices.ContainsFunc(reply.Answer, isKeys) {
+	if !slices.ContainsFunc(reply.Answer, isOurs) {
 		return reply
 	}
 	without := *reply
-	without.Answer = slices.DeleteFunc(slices.Clone(reply.Answer), isKeys)
+	without.Answer = slices.DeleteFunc(slices.Clone(reply.Answer), isOurs)
 	return &without
 }
 

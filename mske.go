@@ -116,10 +116,12 @@ func (m *MSKE) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 		return m.serveSubtree(ctx, s, w, r)
 	case s.zone == nil:
 		return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
-	case apex && isKeySet(q.Qtype):
+	}
+	view := s.zone.view.Load()
+	if apex && view.Answers(q.Qtype) {
 		return m.serveApex(ctx, s.zone, w, r)
 	}
-	if wantsDNSSEC(r) || apex && q.Qtype == dns.TypeANY {
+	if wantsDNSSEC(r) || apex && q.Qtype == dns.TypeANY || view.Delegates() {
 		return m.serveCorrected(ctx, s.zone, w, r)
 	}
 	return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
@@ -138,12 +140,7 @@ func (m *MSKE) match(name string) (s site, exact bool) {
 	return s, ok && name == "."
 }
 
-// isKeySet reports whether mske answers that type at the apex (rule S1).
-func isKeySet(qtype uint16) bool {
-	return qtype == dns.TypeDNSKEY || qtype == dns.TypeCDS || qtype == dns.TypeCDNSKEY
-}
-
-// serveApex answers one of the three key sets.
+// serveApex answers one of the key sets or, under `delegation auto`, NS or CSYNC.
 func (m *MSKE) serveApex(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	view := z.view.Load()
 	if view == nil {
