@@ -28,6 +28,7 @@ type collection struct {
 type outcome struct {
 	Result      // without Zone, Host and At
 	again  bool // it may be a cache's or a forger's doing: other ways may do better
+	costly bool // its session was used up
 }
 
 // collect tries the ways there are, until one gives a proof.
@@ -133,7 +134,9 @@ func (c *collection) conclude(ctx context.Context, s *validate.Session, answers 
 	c.checkSigners(ctx, s, answers)
 	v, err := judge(c.zone, c.owner, answers)
 	if err != nil {
-		return outcome{Result: Result{Verdict: v, Reason: err.Error()}, again: v == Bogus || apart(err)}
+		var fault *validate.Error
+		costly := errors.As(err, &fault) && fault.Check == validate.CheckLimit
+		return outcome{Result: Result{Verdict: v, Reason: err.Error()}, again: v == Bogus || apart(err), costly: costly}
 	}
 	a := assemble(answers, c.at)
 	reason := fmt.Sprintf("%s: nothing is announced, as %s proves (RFC 4035 section 5.4)", c.rrsets(a), answers[0].result.Signer)

@@ -30,7 +30,7 @@ type way struct {
 func (c *collection) otherwise(ctx context.Context, first outcome, through *route) Result {
 	var tried []string
 	left := maxWays
-	for w := range c.others(ctx, first.Verdict, through) {
+	for w := range c.others(ctx, first, through) {
 		if left--; ctx.Err() != nil {
 			break
 		}
@@ -58,15 +58,19 @@ func (c *collection) within(ctx context.Context, ways int, w way) outcome {
 }
 
 // others yields the ways there are besides that through the resolvers in their
-// order, after that came to verdict v. Where a resolver may hold what is forged,
+// order, after what that came to. Where a resolver may hold what is forged,
 // the same again without CD: some keep what they did not validate apart from
-// what they did. Then each resolver that did not answer before. Last the host
-// itself, whose answers nobody kept.
-func (c *collection) others(ctx context.Context, v Verdict, through *route) iter.Seq[way] {
-	bogus := v == Bogus
+// what they did. Not so where the answers cost all they may: somebody means them
+// to, and gets one way less. Then each resolver that did not answer before. Last
+// the host itself, whose answers nobody kept.
+func (c *collection) others(ctx context.Context, first outcome, through *route) iter.Seq[way] {
+	bogus := first.Verdict == Bogus
 	return func(yield func(way) bool) {
 		left := maxWays - 1
-		if bogus {
+		if first.costly {
+			left--
+		}
+		if bogus && !first.costly {
 			again := c.f.route()
 			again.checked = true
 			if left--; !yield(way{name: "without CD", x: again}) {

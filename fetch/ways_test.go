@@ -108,6 +108,13 @@ var (
 	// forgeChain forges what leads to the announcement.
 	forgeChain = about(signalZone, dns.TypeDNSKEY, lab.Each(dns.TypeDNSKEY, func(rr dns.RR) { rr.(*dns.DNSKEY).PublicKey = zsk.PublicKey }))
 	broken     = about(owner, 0, lab.Rcode(dns.RcodeServerFailure))
+	// flood has more records than any answer of use.
+	flood = about(owner, dns.TypeCDS, func(m *dns.Msg) *dns.Msg {
+		for i := range 600 {
+			m.Answer = append(m.Answer, &dns.CDS{DS: dns.DS{Hdr: dns.RR_Header{Name: owner, Rrtype: dns.TypeCDS, Class: dns.ClassINET}, KeyTag: uint16(i), Algorithm: 13, DigestType: 2, Digest: "00"}})
+		}
+		return m
+	})
 )
 
 // signedAt returns the hierarchy with these records, signed at that time.
@@ -176,6 +183,11 @@ func TestOtherWays(t *testing.T) {
 			s.zones[signalZone].Unsigned = true
 			th.views[first], th.views[second], th.host = of(th.truth, forge), of(s.lab()), of(th.truth, broken)
 		}, []string{first, second}, merge.Announcement{}, Bogus, first + ", " + first + " without CD, " + second + ", " + second + " without CD, host", "from ns1.example.net. itself: unreachable"},
+		{"an answer that costs too much", func(th *theater) { th.views[first] = of(th.truth, flood) },
+			[]string{first, second}, merge.Announcement{}, Secure, first + ", " + second, ""},
+		{"answers that cost too much everywhere", func(th *theater) {
+			th.views[first], th.views[second], th.views[third], th.host = of(th.truth, flood), of(th.truth, flood), of(th.truth, flood), of(th.truth, flood)
+		}, []string{first, second, third}, merge.Announcement{}, Bogus, first + ", " + second + ", " + second + " without CD, host", "more than 512"},
 
 		// Expired.
 		{"an expired answer", func(th *theater) {
