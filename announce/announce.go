@@ -16,6 +16,7 @@ import (
 
 const (
 	prefix = "_multi."
+	boot   = "_dsboot."
 	signal = "_signal."
 )
 
@@ -35,7 +36,14 @@ func SignalingDomain(ns string) string { return signal + ns }
 
 // Name returns the signaling name of zone under the nameserver ns, both
 // canonical names. Its errors wrap ErrTooLong or ErrInDomain.
-func Name(zone, ns string) (string, error) {
+func Name(zone, ns string) (string, error) { return owner(prefix, zone, ns) }
+
+// BootName returns the name at which the CDS and CDNSKEY RRsets of zone are
+// copied for a parent that has no DS of it yet (RFC 9615 section 4.1.1), as Name
+// does.
+func BootName(zone, ns string) (string, error) { return owner(boot, zone, ns) }
+
+func owner(prefix, zone, ns string) (string, error) {
 	if dns.IsSubDomain(zone, ns) {
 		return "", fmt.Errorf("zone %q cannot be announced under %q: %w", zone, ns, ErrInDomain)
 	}

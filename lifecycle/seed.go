@@ -7,6 +7,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/observe"
 )
 
 // MaxSeeds bounds the keys of a kind that a zone is seeded with: those of 32
@@ -90,4 +91,29 @@ func (s Seed) Settle(accounted bool, maxZoneTTL time.Duration, now time.Time) Se
 		s.Until = time.Time{}
 	}
 	return s
+}
+
+// Explained reports whether a nameserver was heard and every key that it names as
+// a secure entry, or signs with, is in the sets known: without a seed there is
+// nothing of it that would be missing.
+func Explained(zone string, server observe.Server, known merge.Joint) bool {
+	heard := apexes(server)
+	for _, apex := range heard {
+		for _, k := range apex.CDNSKEY.Records {
+			if !slices.Contains(known.CDNSKEY, k) {
+				return false
+			}
+		}
+		for _, d := range apex.CDS.Records {
+			named := slices.ContainsFunc(known.CDNSKEY, func(k merge.Key) bool { return d.Names(zone, k) })
+			if !named && !slices.Contains(known.Unmatched, d) {
+				return false
+			}
+		}
+		entries := slices.Concat(known.CDNSKEY, known.DNSKEY)
+		if apex.DNSKEY.Err != nil || !signedBy(apex.DNSKEY.Signers, entries) || apex.SOA.Err != nil || !signedBy(apex.SOA.Signers, known.DNSKEY) {
+			return false
+		}
+	}
+	return len(heard) > 0
 }

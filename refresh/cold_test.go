@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/serve"
 )
 
@@ -21,7 +22,7 @@ func TestColdStartFailsUntilEveryExternalNameserverIsCollected(t *testing.T) {
 		e := w.start()
 		w.expectFailing()
 		w.expectReady(e, false)
-		w.expectPhase(e, phaseCollecting)
+		w.expectPhase(e, lifecycle.Collecting)
 		w.peers.set(theirNS2, announces(q.announcement()))
 		w.pass(2 * time.Minute)
 		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk, q.zsk), with(w.ksk, p.ksk, q.ksk))

@@ -235,6 +235,9 @@ func (z *zone) reportFailure(c *collection, reason string, now time.Time) {
 	} else if c.verdict == fetch.Absent {
 		l = levelInfo // it has not begun yet
 	}
+	if !z.consents(z.facts.state, c.host) && peer(z.facts.state.Peers, c.host) < 0 {
+		l = levelInfo // nobody ever said that it would announce anything
+	}
 	id := c.verdict.String()
 	if c.verdict == fetch.Refused {
 		id += ": " + reason // one may hide behind another
@@ -250,6 +253,10 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 	i := peer(s.Peers, host)
 	if i >= 0 {
 		p, others = s.Peers[i], slices.Delete(others, i, i+1)
+	}
+	a, err := z.consented(host, a)
+	if err != nil {
+		return err
 	}
 	if err := merge.Admit(a, z.local, others, z.Lax); err == nil {
 		z.settle("admit " + host)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -109,15 +110,22 @@ func (e *Engine) write() {
 func (e *Engine) jobs() []*job {
 	l := &e.loop
 	var jobs []*job
-	for _, set := range []map[*zone]bool{l.dirty, l.lazy} {
+	lazy := len(l.lazy) > 0 && !l.lazySince.Add(lazyWrite).After(l.now)
+	for i, set := range []map[*zone]bool{l.dirty, maps.Clone(l.lazy)} {
+		if i > 0 && !lazy {
+			break
+		}
 		for z := range set {
 			if len(jobs) == maxBatch {
 				return jobs
 			}
+			due := lazy && l.lazy[z]
 			delete(l.dirty, z)
-			delete(l.lazy, z)
+			if due {
+				delete(l.lazy, z)
+			}
 			e.protect(z, func() {
-				if j := e.prepare(z); j != nil {
+				if j := e.prepare(z, due); j != nil {
 					jobs = append(jobs, j)
 				}
 			})
@@ -128,10 +136,12 @@ func (e *Engine) jobs() []*job {
 
 // prepare decides about z, and returns a job if that changes what is stored or
 // served.
-func (e *Engine) prepare(z *zone) *job {
+func (e *Engine) prepare(z *zone, lazy bool) *job {
 	now := e.loop.now
 	z.facts.unsteady = !e.loop.clock.steady()
+	e.live(z)
 	d := decide(z.Zone, z.facts, now)
+	e.grow(z, &d)
 	z.report(d)
 	z.decideAt, z.local = d.next, d.local
 	z.facts.state.Own, z.facts.state.Cold = d.own, d.cold
@@ -146,11 +156,31 @@ func (e *Engine) prepare(z *zone) *job {
 	if !j.sign && !z.known && !z.facts.looked && d.view.answer == failing {
 		return nil // nothing is known of it yet
 	}
-	if j.sign || !z.known || z.resigned || !sameRecord(j.record, z.stored) {
+	switch changed := !sameRecord(j.record, z.stored); {
+	case j.sign, !z.known, z.resigned, changed && lazy:
+		return j
+	case changed && sameRecord(quiet(j.record), quiet(z.stored)):
+		e.later(z)
+	case changed:
 		return j
 	}
 	e.announce(z, d)
 	return nil
+}
+
+// quiet returns a record without when things were seen last, which changes
+// nothing.
+func quiet(s store.Zone) store.Zone {
+	s.Life.DSAt, s.Life.NSAt, s.Life.ConvergedAt = time.Time{}, time.Time{}, time.Time{}
+	s.Life.Hosts = slices.Clone(s.Life.Hosts)
+	for i := range s.Life.Hosts {
+		s.Life.Hosts[i].Heard = time.Time{}
+	}
+	s.Peers = slices.Clone(s.Peers)
+	for i := range s.Peers {
+		s.Peers[i].Collected = time.Time{}
+	}
+	return s
 }
 
 // sameRecord reports whether a says what b does. Signatures follow from the
@@ -264,8 +294,12 @@ func sign(z *Zone, v view, stored []*dns.RRSIG, old *serve.Apex, now time.Time) 
 	if v.answer == failing {
 		return &serve.Apex{Zone: z.Name, HasCNS: v.hasCNS, HasCSYNC: v.hasCSYNC, Data: v.correcting}, nil
 	}
+	joint := v.joint
+	if v.deleting {
+		joint = deleteSets(joint)
+	}
 	p := serve.Params{TTL: ttl(z, v, stored), Now: now, Jitter: rand.Float64, Stored: stored}
-	made, err := serve.SignApex(z.Name, v.joint, v.signers, p, old)
+	made, err := serve.SignApex(z.Name, joint, v.signers, p, old)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
@@ -43,11 +44,15 @@ type view struct {
 	// correcting sign the chain's denials while nothing is served: a denial of
 	// the key sets would stay in caches for longer than that.
 	correcting []*keys.Key
+
+	// deleting says that CDS and CDNSKEY ask the parent to remove DS instead
+	// (rule M7).
+	deleting bool
 }
 
 // equal reports whether v and w make the same apex.
 func (v view) equal(w view) bool {
-	return v.answer == w.answer && reflect.DeepEqual(v.joint, w.joint) && v.hasCNS == w.hasCNS && v.hasCSYNC == w.hasCSYNC &&
+	return v.answer == w.answer && v.deleting == w.deleting && reflect.DeepEqual(v.joint, w.joint) && v.hasCNS == w.hasCNS && v.hasCSYNC == w.hasCSYNC &&
 		slices.EqualFunc(v.signers.SecureEntry, w.signers.SecureEntry, sameSigner) &&
 		slices.EqualFunc(v.signers.Data, w.signers.Data, sameSigner) && slices.EqualFunc(v.correcting, w.correcting, sameSigner)
 }
@@ -70,10 +75,18 @@ type decision struct {
 	local        merge.Local        // our part of it
 	announcement merge.Announcement // of our own keys
 	announced    bool               // whether it is known what to announce
-	own          []store.Own
-	cold         time.Time
-	next         time.Time // when time alone changes this; zero for never
-	findings     []finding
+	boot         merge.Announcement // what is announced for bootstrapping, empty for nothing (rule P5)
+
+	// life is the phase of the zone, with what this serves, and what NS may be:
+	// life.MayAdd says that it may be the target now, life.NS what it may be in
+	// any case. It is not part of view, since most of it is not published; what
+	// is to be served because of it belongs there.
+	life lifecycle.Report
+
+	own      []store.Own
+	cold     time.Time
+	next     time.Time // when time alone changes this; zero for never
+	findings []finding
 }
 
 // decide returns what z is to serve at now.
@@ -86,19 +99,21 @@ func decide(z *Zone, f facts, now time.Time) decision {
 	d.local = o.local(!until.IsZero())
 	// Without a usable key of ours, peers are told nothing rather than less.
 	d.announcement, d.announced = o.announcement(z.Name, d.local), o.usable == nil
-	d.view.joint = merge.Union(z.Name, d.local, f.state.Peers)
+	d.view.joint = merge.Union(z.Name, d.local, f.others(z))
 	d.view.signers = o.signers(f.state.Signers)
 	d.view.answer = full
 
 	d.reportKeys(o)
 	d.reportLost(o, until)
+	d.reportDistrust(z, f)
+	d.deleteDS(z, f)
 	switch established := len(f.state.Joint.DNSKEY) > 0; {
 	case o.usable != nil || f.unknown || len(d.own) > store.MaxOwnKeys:
 		d.hold(f)
 	case !until.IsZero() && covered(f.state.Signers, f.state.Joint):
 		d.hold(f)
 		d.next = earliest(d.next, until)
-	case z.Whole || established:
+	case z.Whole || established || !f.state.Seed.At.IsZero():
 	case !f.looked:
 		d.fail(f)
 		d.cold = f.state.Cold
@@ -150,11 +165,13 @@ func common[T comparable](a, b []T) []T {
 }
 
 // start decides about a zone that was never served (rule M5): if it is
-// delegated to other providers, whatever lacks their keys breaks it.
+// delegated to other providers, whatever lacks their keys breaks it, unless no
+// DS vouches for any.
 func (d *decision) start(z *Zone, f facts, now time.Time) {
 	var missing, never []string
 	imports, _ := z.imports(f.state)
-	for _, h := range z.external(f.state.NS) {
+	life := f.state.Life
+	for _, h := range z.external(slices.Concat(f.state.NS, life.ParentNS)) {
 		if peer(f.state.Peers, h) >= 0 {
 			continue
 		}
@@ -163,7 +180,7 @@ func (d *decision) start(z *Zone, f facts, now time.Time) {
 			never = append(never, h)
 		}
 	}
-	if len(missing) == 0 {
+	if len(missing) == 0 || life.DSStatus.Absent() {
 		return
 	}
 	d.cold = f.state.Cold
@@ -182,6 +199,21 @@ func (d *decision) start(z *Zone, f facts, now time.Time) {
 	}
 	d.view.answer = keysAlone
 	d.find("cold", levelProblem, "%sDNSKEY is served without them, CDS and CDNSKEY are not", text)
+}
+
+// deleteDS carries out the owner's wish to leave DNSSEC, unless others sign the
+// zone: their data, too, would no longer validate in the time between.
+func (d *decision) deleteDS(z *Zone, f facts) {
+	const topic = "cds delete"
+	switch ext := z.external(f.state.Target); {
+	case !z.DeleteDS:
+		d.find(topic, levelInfo, "")
+	case len(ext) > 0:
+		d.find(topic, levelError, "cds delete is not carried out while the zone has other providers (%s): take them out of its CNS or NS RRset first", strings.Join(ext, ", "))
+	default:
+		d.view.deleting = true
+		d.find(topic, levelWarning, "CDS and CDNSKEY ask the parent to remove DS: once it has, nothing protects the zone; go on signing until caches have forgotten DS")
+	}
 }
 
 // reportKeys says what our keys do and what stands in their way.

@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/chain"
+	"github.com/coredns-mske/mske/lifecycle"
 )
 
 func TestSingleProviderServesItsOwnKeys(t *testing.T) {
@@ -17,7 +18,7 @@ func TestSingleProviderServesItsOwnKeys(t *testing.T) {
 		e := w.start()
 		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
 		w.expectReady(e, true)
-		w.expectPhase(e, phaseSingle)
+		w.expectPhase(e, lifecycle.Single)
 	})
 }
 
@@ -66,7 +67,7 @@ func TestPeerNamedInCNSIsImportedWithinSeconds(t *testing.T) {
 		p := w.join()
 		w.pass(3 * time.Second)
 		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
-		w.expectPhase(e, phaseJoint)
+		w.expectPhase(e, lifecycle.Joint)
 		w.expectReady(e, true)
 		expectLog(t, w.log, 1, "serves DNSKEY +1/-0", "CDS +1/-0")
 		expectLog(t, w.log, 1, "WARNING", "new secure-entry key")

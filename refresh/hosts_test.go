@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 )
 
@@ -253,7 +254,7 @@ func TestPeerThatTimesOutDelaysNobody(t *testing.T) {
 		w.peers.set(theirNS2, announces(q.announcement()))
 		w.pass(12 * time.Minute)
 		expectLog(t, w.log, 1, "INFO", theirNS2+" can be reached again")
-		if s := e.Status(); s.Phases[phaseJoint] != zones {
+		if s := e.Status(); s.Phases[string(lifecycle.Joint)] != zones {
 			t.Errorf("Expected every zone to have both peers' keys, got %v", s.Phases)
 		}
 	})
@@ -282,7 +283,7 @@ func TestZoneInTroubleDoesNotCostOthersTheirHost(t *testing.T) {
 		w.pass(3 * time.Hour)
 		expectLog(t, w.log, 0, "cannot be reached")
 		expectLog(t, w.log, 1, "WARNING", bad, theirNS+" is unreachable: SERVFAIL")
-		if s := e.Status(); s.Phases[phaseJoint] != 2 || s.Phases[phaseCollecting] != 1 {
+		if s := e.Status(); s.Phases[string(lifecycle.Joint)] != 2 || s.Phases[string(lifecycle.Collecting)] != 1 {
 			t.Errorf("Expected two zones with the peer's keys, got %v", s.Phases)
 		}
 	})

@@ -3,6 +3,7 @@ package refresh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -199,17 +200,28 @@ func (e *Engine) reportTarget(z *zone) {
 	if len(ext) == 0 {
 		z.settle("silent")
 		if hosts := peerHosts(z.facts.state.Peers); len(hosts) > 0 {
-			z.say("target", levelInfo, "", "no external nameservers any more; the keys of %s stay", strings.Join(hosts, ", "))
+			z.say("target", levelInfo, "", "no external nameservers any more; the keys of %s stay as long as caches may need them", strings.Join(hosts, ", "))
 		} else {
 			delete(z.notes, "target")
 		}
 		return
 	}
-	if len(hosts) == 0 {
-		z.say("target", levelInfo, "", "external nameservers %s; keys are collected from none of them, since no CNS RRset names them", strings.Join(ext, ", "))
-	} else {
-		z.say("target", levelInfo, "", "external nameservers %s; keys are collected from %s", strings.Join(ext, ", "), strings.Join(hosts, ", "))
+	var named, unnamed []string
+	for _, h := range hosts {
+		if z.consents(z.facts.state, h) {
+			named = append(named, h)
+		} else {
+			unnamed = append(unnamed, h)
+		}
 	}
+	text := "none of them, since no CNS RRset names them"
+	if len(named) > 0 {
+		text = strings.Join(named, ", ")
+	}
+	if len(unnamed) > 0 {
+		text += fmt.Sprintf("; of %s, which no CNS RRset ever named, only those count that the zone's apex there holds, too", strings.Join(unnamed, ", "))
+	}
+	z.say("target", levelInfo, "", "external nameservers %s; keys are collected from %s", strings.Join(ext, ", "), text)
 	if z.silent {
 		z.say("silent", levelWarning, "", "it has other providers (%s), but none of our nameservers can announce its keys to them", strings.Join(ext, ", "))
 	}

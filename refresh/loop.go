@@ -19,7 +19,7 @@ const (
 
 	// Tasks that run at once, of each kind; of collections see hosts.go.
 	maxLooks  = 4 // ask the plugins of this process
-	maxProbes = 4 // wait for the network
+	maxProbes = 4 // wait for the network; of looks from outside see outside.go
 	maxWrites = 1 // one commit holds all that changed
 	maxScans  = 1
 	maxBuilds = 1 // subtrees
@@ -36,6 +36,8 @@ type loop struct {
 	fetches lines
 	looks   pool
 	probes  pool
+	parents pool
+	sights  pool
 	writes  pool
 	scans   pool
 	builds  pool
@@ -61,6 +63,8 @@ type loop struct {
 func (l *loop) init() {
 	l.done = make(chan func())
 	l.probes.limit = maxProbes
+	l.parents.limit = maxParents
+	l.sights.limit = maxSights
 	l.looks.limit = maxLooks
 	l.writes.limit = maxWrites
 	l.scans.limit = maxScans

@@ -81,12 +81,15 @@ type ours struct {
 func planOwn(z *Zone, f facts, now time.Time) ours {
 	p := ownPlan{cfg: z, facts: f, now: now}
 	p.zone = z.Name
-	for _, k := range f.files {
+	for _, k := range z.trustedFiles(f.files) {
 		c := *k // roles depend on the other keys of the zone
 		p.keys = append(p.keys, &c)
 	}
 	var rest []store.Own
 	for _, o := range f.state.Own {
+		if z.distrustsKey(o.Key) {
+			continue
+		}
 		if o = p.hold(o); o.Chain {
 			p.addChain(o)
 		}

@@ -7,13 +7,8 @@
 // goroutine holds all state (loop.go) and gives what takes time, network,
 // disk and signing, to workers.
 //
-// # Limitations
-//
-// The parent zone is not read yet. So no host is ever known to have left the
-// delegation, and the keys of a nameserver that is neither in CNS nor in NS any
-// more stay in the joint sets; no secure-entry key of ours leaves CDS; and
-// after a cold start the other providers' keys are not taken from the zone
-// itself, only from their announcements.
+// A zone that is served before its parent could be read takes the delegation to
+// be what the zone itself says: only then is its start not cold.
 package refresh
 
 import (
@@ -86,6 +81,12 @@ type Zone struct {
 	TTL                    time.Duration // of what is published
 	MaxZoneTTL             time.Duration // the longest TTL in the zone
 	Lax                    bool          // let providers sign with unlike algorithms
+
+	// Outside looks at the zone from there. Without it no phase after joint is
+	// reached, and no key depends on the parent goes.
+	Outside  Outside
+	Distrust Distrust
+	DeleteDS bool // ask the parent to remove DS (rule M7)
 }
 
 // Subtree is the part of Zone below `_signal.NS`, where our keys for all zones

@@ -26,7 +26,7 @@ func (e *Engine) restore(stored map[string]record) {
 	e.readClock()
 	jobs := make([]*job, 0, len(e.zones))
 	for _, z := range e.zones {
-		z.facts.unsteady = true
+		z.facts.unsteady, z.began, z.spoken = true, e.loop.now, z.facts.state.Life.Phase
 		if e.loop.clock.right() {
 			z.facts.state = startWaits(z.facts.state, e.loop.now)
 			jobs = append(jobs, z.restoreJob(e.loop.now))
@@ -69,6 +69,7 @@ func (z *zone) restoreJob(now time.Time) *job {
 	o := planOwn(z.Zone, z.facts, now)
 	s := z.facts.state
 	v := view{answer: full, joint: s.Joint, signers: o.signers(s.Signers), hasCNS: s.HasCNS, hasCSYNC: s.HasCSYNC}
+	v.deleting = z.DeleteDS && len(z.external(s.Target)) == 0
 	if len(s.Joint.DNSKEY) == 0 {
 		v.answer = failing
 	}

@@ -6,18 +6,12 @@ import (
 	"time"
 
 	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/lifecycle"
 )
 
 // maxProblems bounds the problems that a status lists: a fleet may have as
 // many as zones.
 const maxProblems = 20
-
-// The phases of a zone.
-const (
-	phaseSingle     = "single"     // it has no external nameservers
-	phaseCollecting = "collecting" // some announcement is missing
-	phaseJoint      = "joint"      // it is served with the keys of all
-)
 
 // Status is what an engine says of itself at one time. It is not changed.
 type Status struct {
@@ -62,7 +56,7 @@ func (e *Engine) summarize() Status {
 		s.Problems = append(s.Problems, p)
 	}
 	for _, z := range e.zones {
-		s.Phases[z.phase()]++
+		s.Phases[string(z.phase())]++
 		s.Problems = append(s.Problems, z.problems()...)
 		if z.apex != nil {
 			s.Expires = earliest(s.Expires, z.apex.Expires())
@@ -91,18 +85,20 @@ func (e *Engine) summarize() Status {
 }
 
 // phase returns the phase z is in.
-func (z *zone) phase() string {
-	s := z.facts.state
-	if len(z.external(slices.Concat(s.Target, s.NS))) == 0 && len(s.Peers) == 0 {
-		return phaseSingle
+func (z *zone) phase() lifecycle.Phase {
+	if p := z.facts.state.Life.Phase; p != "" {
+		return p
 	}
-	for _, h := range z.external(s.Target) {
-		if peer(s.Peers, h) < 0 {
-			return phaseCollecting
+	return lifecycle.Collecting // it has not been decided about yet
+}
+
+// Report returns how far a zone has come and what it waits for, and false before
+// that is known. It takes no lock.
+func (e *Engine) Report(cfg *Zone) (lifecycle.Report, bool) {
+	for _, z := range e.zones {
+		if r := z.told.Load(); z.Zone == cfg && r != nil {
+			return *r, true
 		}
 	}
-	if z.shown.answer != full {
-		return phaseCollecting
-	}
-	return phaseJoint
+	return lifecycle.Report{}, false
 }

@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
@@ -335,7 +336,7 @@ func TestAThousandZones(t *testing.T) {
 		t.Cleanup(e.Stop)
 		w.pass(5 * time.Second)
 		s := e.Status()
-		if s.Phases[phaseJoint] != 1000 || !s.Ready { // the world's own zone is single
+		if s.Phases[string(lifecycle.Joint)] != 1000 || !s.Ready { // the world's own zone is single
 			t.Errorf("Expected 1000 zones with the peer's keys, got %v, %q", s.Phases, s.Problems)
 		}
 	})

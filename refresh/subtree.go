@@ -83,10 +83,10 @@ func (e *Engine) announceable(z *zone) {
 // announce lets the subtrees that announce z be built anew, if d says something
 // else than they do.
 func (e *Engine) announce(z *zone, d decision) {
-	if !d.announced || z.announced && reflect.DeepEqual(z.announcement, d.announcement) {
+	if !d.announced || z.announced && reflect.DeepEqual(z.announcement, d.announcement) && reflect.DeepEqual(z.boot, d.boot) {
 		return
 	}
-	z.announcement, z.announced = d.announcement, true
+	z.announcement, z.boot, z.announced = d.announcement, d.boot, true
 	for _, t := range z.announcedIn {
 		t.dirty = true
 	}
@@ -185,7 +185,7 @@ func (e *Engine) builder(t *subtree) func() (*serve.Subtree, error) {
 	var announced []serve.Announced
 	for _, m := range t.members {
 		if m.announced {
-			announced = append(announced, serve.Announced{Zone: m.Name, Announcement: m.announcement, TTL: seconds(m.TTL)})
+			announced = append(announced, serve.Announced{Zone: m.Name, Announcement: m.announcement, Boot: m.boot, TTL: seconds(m.TTL)})
 		}
 	}
 	signers, old := z.shown.signers, t.view

@@ -46,19 +46,26 @@ func (z *Zone) imported(s store.Zone, cns []string) []string {
 	return clip(z.external(hosts))
 }
 
+// consents reports whether new keys of host are taken as it announces them: it
+// is in CNS, or was (rule D2).
+func (z *Zone) consents(s store.Zone, host string) bool {
+	cns := len(z.CNS) > 0 || s.HasCNS
+	return cns && slices.Contains(s.Target, host) || slices.Contains(s.Imported, host)
+}
+
 // imports returns the hosts that new keys are taken from (rule D2): the
-// external ones in CNS, and those in the zone's NS that were imported under a
-// CNS before. Beyond the most that are dealt with, those whose keys are known
-// come first; the others are returned as excess.
+// external ones in CNS, and those in the zone's NS, of which keys that no CNS
+// consented to count in part, see life.go. Beyond the most that are dealt with,
+// those whose keys are known come first, and then those with consent; the others
+// are returned as excess.
 func (z *Zone) imports(s store.Zone) (hosts, excess []string) {
 	var wanted []string
-	cns := len(z.CNS) > 0 || s.HasCNS
 	for _, h := range z.external(slices.Concat(s.Target, s.NS)) {
-		inCNS := cns && slices.Contains(s.Target, h)
-		if inCNS || slices.Contains(s.NS, h) && slices.Contains(s.Imported, h) {
+		if !z.distrusts(h) && (z.consents(s, h) || z.Outside != nil) {
 			wanted = append(wanted, h)
 		}
 	}
+	slices.SortStableFunc(wanted, func(a, b string) int { return second(z.consents(s, a)) - second(z.consents(s, b)) })
 	room := store.MaxHosts - len(s.Peers)
 	for _, h := range wanted {
 		switch known := peer(s.Peers, h) >= 0; {
@@ -72,6 +79,13 @@ func (z *Zone) imports(s store.Zone) (hosts, excess []string) {
 		}
 	}
 	return hosts, excess
+}
+
+func second(first bool) int {
+	if first {
+		return 0
+	}
+	return 1
 }
 
 // incapable returns why no announcement of host can exist (rule P2), or nil.

@@ -41,7 +41,7 @@ func (e *Engine) resume(first bool) {
 	l := &e.loop
 	if first {
 		for _, z := range e.zones {
-			z.facts.state = startWaits(z.facts.state, l.now)
+			z.facts.state, z.began = startWaits(z.facts.state, l.now), l.now
 			z.signAt = l.now // what is served has not been looked at
 			l.dirty[z] = true
 			e.wake(z, l.now)
@@ -51,7 +51,7 @@ func (e *Engine) resume(first bool) {
 		}
 		l.scanAt, l.writeAt, l.buildAt, l.statusAt, l.statusNext = l.now, l.now, l.now, l.now, l.now
 	}
-	for _, p := range []*pool{&l.looks, &l.probes, &l.writes, &l.scans, &l.builds} {
+	for _, p := range []*pool{&l.looks, &l.probes, &l.parents, &l.sights, &l.writes, &l.scans, &l.builds} {
 		e.dispatch(p)
 	}
 }
@@ -72,6 +72,8 @@ func (e *Engine) clockSet(d time.Duration) {
 	}
 	for _, z := range e.zones {
 		move(d, &z.due, &z.pollAt, &z.readAt) // all alike: the heap's order stays
+		o := &z.outside
+		move(d, &z.began, &o.parent.asked, &o.parent.next, &o.servers.asked, &o.servers.next, &o.look.At, &o.newLook.At, &o.newParent.At)
 		for _, c := range z.fetching {
 			move(d, &c.asked, &c.next, &c.ended)
 		}
@@ -82,6 +84,9 @@ func (e *Engine) clockSet(d time.Duration) {
 			z.facts.state = moveWaits(z.facts.state, d)
 		} else {
 			z.facts.state = startWaits(z.facts.state, l.now)
+			if z.began.After(l.now) {
+				z.began = l.now
+			}
 		}
 	}
 }
@@ -96,7 +101,7 @@ func move(d time.Duration, times ...*time.Time) {
 
 // hasWaits reports whether time that passes takes something away from s.
 func hasWaits(s store.Zone) bool {
-	return !s.Cold.IsZero() ||
+	return !s.Cold.IsZero() || !s.Seed.Empty() || len(s.Life.Hosts)+len(s.Life.Keys) > 0 ||
 		slices.ContainsFunc(s.Peers, func(p merge.Peer) bool { return len(p.Retiring) > 0 }) ||
 		slices.ContainsFunc(s.Own, func(o store.Own) bool { return !o.Gone.IsZero() })
 }
@@ -123,6 +128,7 @@ func editWaits(s store.Zone, edit func(since time.Time) time.Time) store.Zone {
 	if !s.Cold.IsZero() {
 		s.Cold = edit(s.Cold)
 	}
+	s.Life, s.Seed = s.Life.Edit(edit), s.Seed.Edit(edit)
 	s.Own = slices.Clone(s.Own)
 	for i := range s.Own {
 		if o := &s.Own[i]; !o.Gone.IsZero() {

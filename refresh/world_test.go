@@ -19,6 +19,7 @@ import (
 	"github.com/coredns-mske/mske/cns"
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 )
@@ -471,9 +472,9 @@ func (w *world) expectReady(e *Engine, ready bool) {
 	}
 }
 
-func (w *world) expectPhase(e *Engine, phase string) {
+func (w *world) expectPhase(e *Engine, phase lifecycle.Phase) {
 	w.t.Helper()
-	if s := e.Status(); s.Phases[phase] != 1 {
+	if s := e.Status(); s.Phases[string(phase)] != 1 {
 		w.t.Errorf("Expected the zone to be %s, got %v", phase, s.Phases)
 	}
 }

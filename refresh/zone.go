@@ -6,10 +6,12 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coredns-mske/mske/chain"
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
@@ -33,7 +35,13 @@ type zone struct {
 	apex         *serve.Apex        // made from shown
 	made         *serve.Apex        // made from the last decision, whether or not it was published
 	announcement merge.Announcement // what the subtrees announce
+	boot         merge.Announcement // and, for bootstrapping
 	announced    bool
+
+	outside outside                          // what is seen of it from there
+	told    atomic.Pointer[lifecycle.Report] // for other goroutines
+	began   time.Time                        // when the engine did
+	spoken  lifecycle.Phase                  // the phase that was last said
 
 	// The look at the plugins behind ours (look.go).
 	asking      bool
@@ -61,6 +69,11 @@ type facts struct {
 	unknown bool        // it is signed with keys that are not known (rule K2)
 
 	unsteady bool // the clock may be ahead: no wait ends
+
+	// What the last look from outside showed of external nameservers.
+	vouched   map[string]lifecycle.Vouched // their apex key sets that DS vouches for
+	explained map[string]bool              // all their keys are known without the seed
+	served    map[string]bool              // they serve the joint sets
 }
 
 func newZone(cfg *Zone) *zone {
@@ -102,6 +115,7 @@ func (e *Engine) tick(z *zone) {
 	now := e.loop.now
 	e.look(z)
 	e.collect(z)
+	e.observe(z)
 	if due(z.decideAt, now) || due(z.signAt, now) {
 		e.loop.dirty[z] = true
 	}
@@ -112,6 +126,11 @@ func (e *Engine) tick(z *zone) {
 	for _, c := range z.fetching {
 		if !c.running {
 			next = append(next, c.next) // long past for one that ended
+		}
+	}
+	for _, g := range []*glance{&z.outside.parent, &z.outside.servers} {
+		if !g.running {
+			next = append(next, g.next)
 		}
 	}
 	for _, at := range next {

@@ -41,14 +41,17 @@ type SubtreeConfig struct {
 type Announced struct {
 	Zone         string // canonical
 	Announcement merge.Announcement
-	TTL          uint32 // of the records, in seconds
+	Boot         merge.Announcement // what a parent without DS is to take over, empty for nothing (RFC 9615)
+	TTL          uint32             // of the records, in seconds
 }
 
 // same reports whether a and b come to the same records.
 func (a Announced) same(b Announced) bool {
-	x, y := a.Announcement, b.Announcement
-	return a.Zone == b.Zone && a.TTL == b.TTL &&
-		slices.Equal(x.DNSKEY, y.DNSKEY) && slices.Equal(x.CDNSKEY, y.CDNSKEY) && slices.Equal(x.CDS, y.CDS)
+	return a.Zone == b.Zone && a.TTL == b.TTL && sameKeys(a.Announcement, b.Announcement) && sameKeys(a.Boot, b.Boot)
+}
+
+func sameKeys(a, b merge.Announcement) bool {
+	return slices.Equal(a.DNSKEY, b.DNSKEY) && slices.Equal(a.CDNSKEY, b.CDNSKEY) && slices.Equal(a.CDS, b.CDS)
 }
 
 // Subtree is what is answered at and below a signaling domain. It does not
@@ -143,12 +146,24 @@ func newBuilder(c SubtreeConfig, s Signers, p Params, old *Subtree) (*builder, e
 	}, nil
 }
 
-// announce adds the name of a to the view.
+// announce adds the names of a to the view.
 func (b *builder) announce(a Announced) error {
-	owner, err := announce.Name(a.Zone, b.view.config.NS)
-	if err != nil {
+	name, err := announce.Name(a.Zone, b.view.config.NS)
+	if err == nil {
+		err = b.add(name, a, a.Announcement)
+	}
+	boot, errBoot := announce.BootName(a.Zone, b.view.config.NS)
+	if errBoot == nil && len(a.Boot.CDS) > 0 {
+		err = errors.Join(err, b.add(boot, a, a.Boot))
+	}
+	if errors.Is(err, announce.ErrTooLong) || errors.Is(err, announce.ErrInDomain) {
 		return nil // rule P2; the caller says so, once
 	}
+	return err
+}
+
+// add adds one name of a with the sets that it is to have.
+func (b *builder) add(owner string, a Announced, sets merge.Announcement) error {
 	key, err := sortKey(owner)
 	if err != nil {
 		return err
@@ -162,7 +177,7 @@ func (b *builder) announce(a Announced) error {
 	if was != nil {
 		n.nsec = was.nsec
 	}
-	if err := b.fill(n, announce.RRsets(owner, a.Announcement, a.TTL), was); err != nil {
+	if err := b.fill(n, announce.RRsets(owner, sets, a.TTL), was); err != nil {
 		return err
 	}
 	if len(n.sets) > 0 {

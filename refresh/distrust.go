@@ -1,0 +1,81 @@
+package refresh
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/merge"
+)
+
+// Distrust are keys that are dropped at once, whatever depends on them (rule
+// M7). What is known of them is kept, so that they are back when the owner
+// trusts them again.
+type Distrust struct {
+	Hosts []string // external nameservers, canonical: all their keys
+	Tags  []uint16 // keys of whoever they are
+}
+
+// distrusts reports whether no key of host is taken.
+func (z *Zone) distrusts(host string) bool { return slices.Contains(z.Distrust.Hosts, host) }
+
+func (z *Zone) distrustsKey(k merge.Key) bool {
+	return len(z.Distrust.Tags) > 0 && slices.Contains(z.Distrust.Tags, k.Tag())
+}
+
+// trusted returns peers without the keys that are distrusted.
+func (z *Zone) trusted(peers []merge.Peer) []merge.Peer {
+	if len(z.Distrust.Hosts)+len(z.Distrust.Tags) == 0 {
+		return peers
+	}
+	var kept []merge.Peer
+	for _, p := range peers {
+		if z.distrusts(p.Host) {
+			continue
+		}
+		a := p.Announcement
+		a.DNSKEY = slices.DeleteFunc(slices.Clone(a.DNSKEY), z.distrustsKey)
+		a.CDNSKEY = slices.DeleteFunc(slices.Clone(a.CDNSKEY), z.distrustsKey)
+		a.CDS = slices.DeleteFunc(slices.Clone(a.CDS), func(d merge.DS) bool { return slices.Contains(z.Distrust.Tags, d.KeyTag) })
+		p.Announcement = a
+		p.Retiring = slices.DeleteFunc(slices.Clone(p.Retiring), func(r merge.Retiring) bool { return z.distrustsKey(r.Key) })
+		kept = append(kept, p)
+	}
+	return kept
+}
+
+// trustedFiles returns ks without the keys that are distrusted.
+func (z *Zone) trustedFiles(ks []*keys.Key) []*keys.Key {
+	return slices.DeleteFunc(slices.Clone(ks), func(k *keys.Key) bool { return z.distrustsKey(k.ID()) })
+}
+
+// reportDistrust says what is dropped, and what that may break.
+func (d *decision) reportDistrust(z *Zone, f facts) {
+	if len(z.Distrust.Hosts)+len(z.Distrust.Tags) == 0 {
+		d.find("distrust", levelInfo, "")
+		return
+	}
+	var dropped []string
+	for _, p := range f.state.Peers {
+		if z.distrusts(p.Host) {
+			dropped = append(dropped, "all of "+p.Host)
+		}
+		for _, k := range slices.Concat(p.Announcement.DNSKEY, p.Announcement.CDNSKEY) {
+			if z.distrustsKey(k) {
+				dropped = append(dropped, fmt.Sprintf("%d of %s", k.Tag(), p.Host))
+			}
+		}
+	}
+	for _, k := range f.files {
+		if z.distrustsKey(k.ID()) {
+			dropped = append(dropped, fmt.Sprintf("%d of ours", k.Tag()))
+		}
+	}
+	if len(dropped) == 0 {
+		d.find("distrust", levelInfo, "")
+		return
+	}
+	slices.Sort(dropped)
+	d.find("distrust", levelWarning, "keys are dropped as distrusted: %s; what they signed does not validate with ours, and neither does the zone where only the parent's DS names them", strings.Join(slices.Compact(dropped), ", "))
+}

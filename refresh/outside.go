@@ -1,0 +1,267 @@
+package refresh
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coredns-mske/mske/lifecycle"
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/observe"
+	"github.com/coredns-mske/mske/store"
+)
+
+const (
+	// Looks from outside that run at once, each at all servers of one zone or of
+	// its parent. They wait for the network.
+	maxParents = 8
+	maxSights  = 16
+
+	// outsideSpread is by how much the first looks at each zone of a fleet are
+	// spread.
+	outsideSpread = 10 * time.Millisecond
+)
+
+// Outside looks at zones as resolvers and parents see them. It gives up when ctx
+// ends and after a time of its own; what could not be seen is part of what was.
+// An *observe.Observer is one.
+type Outside interface {
+	Parent(ctx context.Context, zone string) observe.Parent
+	Servers(ctx context.Context, zone string, hosts []string) observe.Sight
+}
+
+// outside is what is seen of a zone from outside, and when that is done again.
+type outside struct {
+	parent, servers glance
+
+	// What was seen since the last decision, and the last look of all.
+	newParent lifecycle.Parent
+	newLook   lifecycle.Look
+	look      lifecycle.Look
+	hosts     []string // that were asked in it
+
+	report lifecycle.Report
+}
+
+// glance is one of the two looks.
+type glance struct {
+	running bool
+	asked   time.Time // last
+	next    time.Time
+	idle    int // looks in a row that changed nothing
+}
+
+// observe has z looked at from outside as far as that is due.
+func (e *Engine) observe(z *zone) {
+	if z.Outside == nil {
+		return
+	}
+	now, o := e.loop.now, &z.outside
+	if o.parent.next.IsZero() {
+		spread := time.Duration(rand.Int64N(int64(len(e.zones)) * int64(outsideSpread)))
+		o.parent.next, o.servers.next = now.Add(spread), now.Add(spread)
+	}
+	if g := &o.parent; !g.running && due(g.next, now) {
+		g.running = true
+		e.submit(&e.loop.parents, task{
+			zone: z,
+			run: func(ctx context.Context) func() {
+				p := z.Outside.Parent(ctx, z.Name)
+				return func() { e.sawParent(z, p) }
+			},
+			fail: func() { e.sawParent(z, observe.Parent{}) },
+		})
+	}
+	if g := &o.servers; !g.running && due(g.next, now) {
+		g.running = true
+		hosts := z.lookedAt()
+		e.submit(&e.loop.sights, task{
+			zone: z,
+			run: func(ctx context.Context) func() {
+				s := z.Outside.Servers(ctx, z.Name, hosts)
+				return func() { e.sawServers(z, hosts, s) }
+			},
+			fail: func() { e.sawServers(z, hosts, observe.Sight{}) },
+		})
+	}
+}
+
+// lookedAt returns the nameservers that are to be asked.
+func (z *zone) lookedAt() []string {
+	hosts := lifecycle.Hosts(z.facts.state.Life, z.lifeFacts())
+	return hosts[:min(len(hosts), observe.MaxHosts)]
+}
+
+// sawParent takes over a reading of the parent.
+func (e *Engine) sawParent(z *zone, p observe.Parent) {
+	now, g := e.loop.now, &z.outside.parent
+	g.running, g.asked = false, now
+	defer e.wake(z, now)
+	if !e.loop.clock.right() {
+		g.next = now.Add(z.RefreshMin)
+		return // signatures were judged by it
+	}
+	z.reportParent(p)
+	if p.DSStatus == observe.DSUnread && !p.NSRead {
+		g.idle++
+		g.next = now.Add(max(jitter(min(after(retries, g.idle)*z.RefreshMin, z.RefreshMax)), z.RefreshMin))
+		return
+	}
+	g.idle = 0
+	ttl := p.DSTTL
+	if p.NSRead && p.NSTTL > 0 {
+		ttl = min(ttl, p.NSTTL)
+	}
+	g.next = now.Add(max(jitter(min(max(ttl, z.RefreshMin), z.RefreshMax)), z.RefreshMin))
+	z.outside.newParent = lifecycle.Parent{
+		At: now, DSStatus: p.DSStatus, DS: p.DS[:min(len(p.DS), store.MaxDS)], DSTTL: p.DSTTL,
+		NSRead: p.NSRead, NS: clip(p.NS), NSTTL: p.NSTTL,
+	}
+	e.loop.dirty[z] = true
+}
+
+// reportParent says when the parent cannot be read.
+func (z *zone) reportParent(p observe.Parent) {
+	var unread []string
+	if p.DSStatus == observe.DSUnread {
+		text := "DS"
+		if p.DSErr != nil {
+			text += " (" + p.DSErr.Error() + ")"
+		}
+		unread = append(unread, text)
+	}
+	if !p.NSRead {
+		text := "NS"
+		for _, s := range p.Servers {
+			if s.Err != nil {
+				text += " (" + s.Host + ": " + s.Err.Error() + ")"
+				break
+			}
+		}
+		unread = append(unread, text)
+	}
+	if len(unread) == 0 {
+		z.recovered("parent", "the parent can be read again")
+		return
+	}
+	l := levelWarning
+	if z.facts.state.Life.Phase == lifecycle.Single {
+		l = levelInfo
+	}
+	z.say("parent", l, "unread", "the parent's %s cannot be read: until it can, no nameserver's keys go and no step that needs it is taken", strings.Join(unread, " and "))
+}
+
+// sawServers takes over a look at the nameservers.
+func (e *Engine) sawServers(z *zone, hosts []string, s observe.Sight) {
+	now, o := e.loop.now, &z.outside
+	g := &o.servers
+	g.running, g.asked = false, now
+	defer e.wake(z, now)
+	if len(s.Servers) == 0 || !e.loop.clock.right() {
+		g.next = now.Add(z.RefreshMin)
+		return
+	}
+	l := lifecycle.LookOf(s, z.facts.state.Joint)
+	l.At = now
+	if sameLook(l, o.look) {
+		g.idle++
+	} else {
+		g.idle = 0
+	}
+	o.look, o.newLook, o.hosts = l, l, hosts
+	z.facts.vouched, z.facts.explained = z.vouch(s), z.explain(s)
+	z.facts.served = z.serving(l)
+	g.next = now.Add(z.lookWait())
+	e.loop.dirty[z] = true
+}
+
+// lookWait returns how long to wait for the next look at the nameservers: little
+// while something is awaited that they may show, longer while nothing changes.
+func (z *zone) lookWait() time.Duration {
+	wait := z.RefreshMax
+	switch z.facts.state.Life.Phase {
+	case lifecycle.Collecting, lifecycle.Joint, lifecycle.Synced:
+		wait = after(retries, z.outside.servers.idle+1) * z.RefreshMin
+	case lifecycle.Insecure:
+		if !z.outside.report.Converged {
+			wait = after(retries, z.outside.servers.idle+1) * z.RefreshMin
+		}
+	}
+	return max(jitter(min(wait, z.RefreshMax)), z.RefreshMin)
+}
+
+// lookSoon has the nameservers looked at as soon as they may be asked again:
+// something has changed.
+func (e *Engine) lookSoon(z *zone) {
+	g := &z.outside.servers
+	if z.Outside == nil || g.next.IsZero() {
+		return
+	}
+	g.idle = 0
+	soon := latest(e.loop.now.Add(time.Second), g.asked.Add(z.RefreshMin))
+	g.next = earliest(g.next, soon)
+	e.wake(z, g.next)
+}
+
+// lookAtDeadline has the parent and the nameservers read when a wait is over:
+// time alone ends none.
+func (e *Engine) lookAtDeadline(z *zone) {
+	at := z.outside.report.Next
+	if z.Outside == nil || at.IsZero() {
+		return
+	}
+	for _, g := range []*glance{&z.outside.parent, &z.outside.servers} {
+		if !g.next.IsZero() {
+			g.next = earliest(g.next, latest(at, g.asked.Add(z.RefreshMin)))
+		}
+	}
+}
+
+// sameLook reports whether two looks show the same, but for when.
+func sameLook(a, b lifecycle.Look) bool {
+	return slices.EqualFunc(a.Seen, b.Seen, func(x, y lifecycle.Seen) bool {
+		return x.Host == y.Host && x.Silent == y.Silent && slices.Equal(x.Lacks, y.Lacks) && slices.Equal(x.NS, y.NS) && slices.Equal(x.Keys, y.Keys)
+	})
+}
+
+// vouch returns the key sets of external nameservers that the parent's DS
+// vouches for.
+func (z *zone) vouch(s observe.Sight) map[string]lifecycle.Vouched {
+	sets := make(map[string]lifecycle.Vouched)
+	for _, server := range s.Servers {
+		if z.own(server.Host) {
+			continue
+		}
+		if v, ok := lifecycle.VouchedBy(z.Name, server, z.facts.state.Life.DS); ok {
+			sets[server.Host] = v
+		}
+	}
+	return sets
+}
+
+// explain returns the external nameservers all of whose keys are known without
+// the seed.
+func (z *zone) explain(s observe.Sight) map[string]bool {
+	known := merge.Union(z.Name, z.local, z.facts.state.Peers)
+	hosts := make(map[string]bool)
+	for _, server := range s.Servers {
+		if lifecycle.Explained(z.Name, server, known) {
+			hosts[server.Host] = true
+		}
+	}
+	return hosts
+}
+
+// serving returns the nameservers that were seen to serve the joint sets
+// (rule D5).
+func (z *zone) serving(l lifecycle.Look) map[string]bool {
+	hosts := make(map[string]bool)
+	for _, seen := range l.Seen {
+		if !seen.Silent && len(seen.Lacks) == 0 {
+			hosts[seen.Host] = true
+		}
+	}
+	return hosts
+}
