@@ -27,7 +27,7 @@ type checkPrinter struct {
 // print prints a, or what differs from the one printed last, and reports
 // whether anything was printed.
 func (p *checkPrinter) print(a assessment) (changed bool, err error) {
-	statements := append([]string{a.verdict()}, slices.Concat(a.missing(), a.changes(), a.notes(), a.standing())...)
+	statements := append([]string{a.verdict()}, slices.Concat(a.missing(), a.timedChanges(), a.notes(), a.standing())...)
 	first := p.last == nil
 	gone, come := difference(p.last, statements), difference(statements, p.last)
 	p.last = statements
@@ -50,6 +50,17 @@ func (p *checkPrinter) print(a assessment) (changed bool, err error) {
 	}
 	_, err = io.WriteString(p.w, out.String())
 	return true, err
+}
+
+// timedChanges returns the changes of NS, each with a word on when.
+func (a assessment) timedChanges() []string {
+	lines := a.changes()
+	for i := range lines {
+		if !a.mayAdd() {
+			lines[i] = "later: " + lines[i]
+		}
+	}
+	return lines
 }
 
 // difference returns what of a is not in b.
