@@ -75,6 +75,10 @@ var rules = []rule{
 	{"pdns-recursor keeps an NXDOMAIN that is none for all types, and hands it out: RFC 2308 section 5", func(d disagreement) bool {
 		return d.through == 1 && d.ours.verdict == bogus && d.damaged("message: RCODE the other one") && d.says("no keys")
 	}},
+	{"pdns-recursor hands out with CD, for all types, an NXDOMAIN replayed for one: RFC 2308 section 5", func(d disagreement) bool {
+		return d.through == 1 && d.ours.verdict == bogus && d.asked.ours[0].verdict == d.theirs.verdict && d.w.damage != nil &&
+			strings.HasPrefix(d.w.damage.name, "replay: NXDOMAIN")
+	}},
 	{"unbound leaves out the proof for a DNSKEY RRset from a wildcard: RFC 4035 section 3.1.3.3", func(d disagreement) bool {
 		return d.asked.qtype == dns.TypeDNSKEY && strings.Contains(d.asked.ours[0].reason, "denies it") &&
 			(d.through == 0 && d.ours.verdict == bogus || d.peer == 0 && d.theirs.verdict == insecure)

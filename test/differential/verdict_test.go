@@ -64,9 +64,19 @@ func (r through) Exchange(ctx context.Context, name string, qtype uint16, cd boo
 	return r.client.Ask(ctx, r.resolver, false, name, qtype, cd)
 }
 
-// ours returns the opinion of our validator. Aliases, which it does not follow,
-// are followed here, as resolvers do.
+// ours returns the opinion of our validator. Its resolver may have been busy
+// once.
 func (r through) ours(ctx context.Context, v *validate.Validator, q question) opinion {
+	o := r.lookup(ctx, v, q)
+	if o.verdict == unreachable {
+		o = r.lookup(ctx, v, q)
+	}
+	return o
+}
+
+// lookup is one attempt. Aliases, which our validator does not follow, are
+// followed here, as resolvers do.
+func (r through) lookup(ctx context.Context, v *validate.Validator, q question) opinion {
 	for range maxAliases {
 		result, err := v.Lookup(ctx, r, q.name, q.qtype)
 		if err != nil {
