@@ -6,4 +6,15 @@
 // What was seen is a [Sight]: plain values, with the signatures verified
 // already. What follows from it, which key is missing where and whose data does
 // not verify with whose keys, are methods of Sight, which ask nobody.
+//
+// All that is asked is bounded: hosts, addresses, time for each address and for
+// a whole look, records and signatures that are considered. What is over a
+// bound is an error at its place, not a fault of others.
+//
+// # Limitations
+//
+// An address is one place: servers behind an anycast address that differ are
+// seen as whichever answers. DS comes through a resolver and may be as old as
+// its TTL. Of a parent whose servers have the zone too there is no delegation
+// to be seen: see [ParentServer].
 package observe
