@@ -13,6 +13,7 @@ import (
 	"github.com/coredns-mske/mske/cns"
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/refresh"
 	"github.com/coredns-mske/mske/store"
 	"github.com/coredns-mske/mske/validate"
 )
@@ -71,6 +72,8 @@ type stanza struct {
 	ttl         time.Duration
 	maxZoneTTL  time.Duration
 	lax         bool
+	distrust    refresh.Distrust
+	deleteDS    bool
 	port        uint16
 }
 
@@ -172,6 +175,11 @@ func (s *stanza) complete() error {
 	if len(s.nameservers) == 0 {
 		return errors.New("nameservers is missing: name the hosts in the zones' NS records that you operate")
 	}
+	for _, host := range s.distrust.Hosts {
+		if slices.Contains(s.nameservers, host) {
+			return fmt.Errorf("distrust names %q, which is a nameserver of ours: name the tags of those of our keys that are not to be trusted", host)
+		}
+	}
 	if len(s.files) == 0 && len(s.directories) == 0 {
 		return errors.New("key is missing: say `key file KEY...` or `key directory DIR...`")
 	}
@@ -267,6 +275,10 @@ func (s *stanza) differs(o *stanza) string {
 		return "max_zone_ttl"
 	case s.lax != o.lax:
 		return "algorithms"
+	case !sameSet(s.distrust.Hosts, o.distrust.Hosts) || !sameTags(s.distrust.Tags, o.distrust.Tags):
+		return "distrust"
+	case s.deleteDS != o.deleteDS:
+		return "cds"
 	case s.port != o.port:
 		return "nameserver_port"
 	}
@@ -274,6 +286,10 @@ func (s *stanza) differs(o *stanza) string {
 }
 
 func sameSet(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+func sameTags(a, b []uint16) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 

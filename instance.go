@@ -17,6 +17,7 @@ import (
 	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/observe"
 	"github.com/coredns-mske/mske/refresh"
 	"github.com/coredns-mske/mske/serve"
 )
@@ -291,6 +292,9 @@ func (inst *instance) background() (refresh.Config, error) {
 			TTL:         z.stanza.ttl,
 			MaxZoneTTL:  z.stanza.maxZoneTTL,
 			Lax:         z.stanza.lax,
+			Outside:     made.observer(fetcher, z.stanza.cnsType),
+			Distrust:    z.stanza.distrust,
+			DeleteDS:    z.stanza.deleteDS,
 		}
 		config.Zones = append(config.Zones, r)
 		to.zones[r], byZone[z] = z, r
@@ -306,12 +310,28 @@ func (inst *instance) background() (refresh.Config, error) {
 
 // parts are what several zones share while one engine runs.
 type parts struct {
-	watchers map[*stanza]*keys.Watcher
-	fetchers map[string]*fetch.Fetcher
+	watchers  map[*stanza]*keys.Watcher
+	fetchers  map[string]*fetch.Fetcher
+	observers map[view]*observe.Observer
+}
+
+// view is how zones are looked at from outside.
+type view struct {
+	by      *fetch.Fetcher
+	cnsType uint16
 }
 
 func newParts() *parts {
-	return &parts{watchers: make(map[*stanza]*keys.Watcher), fetchers: make(map[string]*fetch.Fetcher)}
+	return &parts{watchers: make(map[*stanza]*keys.Watcher), fetchers: make(map[string]*fetch.Fetcher), observers: make(map[view]*observe.Observer)}
+}
+
+// observer returns what looks at zones from outside by way of f.
+func (p *parts) observer(f *fetch.Fetcher, cnsType uint16) *observe.Observer {
+	v := view{f, cnsType}
+	if p.observers[v] == nil {
+		p.observers[v] = observe.New(f, observe.Options{CNSType: cnsType})
+	}
+	return p.observers[v]
 }
 
 // watcher returns the watcher of the key files of s.
@@ -347,6 +367,7 @@ func reportResolver(r fetch.Resolver, why error) {
 
 var (
 	_ refresh.Publisher = (*publisher)(nil)
+	_ refresh.Outside   = (*observe.Observer)(nil)
 	_ refresh.Prober    = (*fetch.Fetcher)(nil) // without it rule P4's second probe is left out
 )
 

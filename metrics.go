@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/refresh"
 )
 
@@ -54,7 +55,7 @@ var (
 )
 
 // phases are the values of the label phase.
-var phases = []string{"single", "collecting", "joint", "converged", "ds-synced", "complete", "left", "insecure"}
+var phases = lifecycle.Phases
 
 func init() {
 	for _, phase := range phases {
@@ -62,9 +63,9 @@ func init() {
 			Namespace:   plugin.Namespace,
 			Subsystem:   pluginName,
 			Name:        "zones",
-			ConstLabels: prometheus.Labels{"phase": phase},
+			ConstLabels: prometheus.Labels{"phase": string(phase)},
 			Help:        "Number of zones in each phase.",
-		}, func() float64 { return float64(running.status().Phases[phase]) })
+		}, func() float64 { return float64(running.status().Phases[string(phase)]) })
 	}
 	promauto.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace,

@@ -19,7 +19,7 @@ const module = "github.com/coredns-mske/mske"
 // not counting tests. Dependencies point down only: merge knows of no network,
 // fetch of no serving, and the command-line tool of no CoreDNS.
 var mayImport = map[string][]string{
-	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "refresh", "serve", "store", "validate"},
+	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "lifecycle", "observe", "refresh", "serve", "store", "validate"},
 	"cmd/coredns":  {""},
 	"cmd/mske":     {"announce", "cns", "domain", "fetch", "keys", "merge", "observe", "validate"},
 	"refresh":      {"announce", "chain", "cns", "fetch", "keys", "lifecycle", "merge", "observe", "serve", "store"},

@@ -80,8 +80,8 @@ var (
 		"max_zone_ttl":    parseMaxZoneTTL,
 		"algorithms":      parseAlgorithms,
 		"delegation":      parseDelegation,
-		"distrust":        unsupported,
-		"cds":             unsupported,
+		"distrust":        parseDistrust,
+		"cds":             parseCDS,
 		"nameserver_port": parsePort,
 	}
 	repeatable = map[string]bool{"key": true}
@@ -355,11 +355,47 @@ func parseDelegation(c *caddy.Controller, _ *stanza) error {
 	}
 }
 
-// unsupported refuses the options that the grammar reserves for the owner's
-// exits (rule M7). To accept one in silence would leave a key trusted that its
-// owner believes dropped.
-func unsupported(c *caddy.Controller, _ *stanza) error {
-	return c.Errf("%s is not supported by this version: remove it", c.Val())
+// parseDistrust reads `distrust HOST|TAG...`. What is a number is a key tag.
+func parseDistrust(c *caddy.Controller, s *stanza) error {
+	args := c.RemainingArgs()
+	if len(args) == 0 {
+		return c.ArgErr()
+	}
+	d := &s.distrust
+	for _, arg := range args {
+		var twice bool
+		if tag, err := strconv.ParseUint(arg, 10, 64); err == nil {
+			if tag > math.MaxUint16 {
+				return c.Errf("%q is no key tag (0 to %d)", arg, math.MaxUint16)
+			}
+			twice = slices.Contains(d.Tags, uint16(tag))
+			d.Tags = append(d.Tags, uint16(tag))
+		} else {
+			host, err := hostName(arg)
+			if err != nil {
+				return c.Errf("%v; distrust takes host names and key tags", err)
+			}
+			twice = slices.Contains(d.Hosts, host)
+			d.Hosts = append(d.Hosts, host)
+		}
+		if twice {
+			return c.Errf("%q is named twice", arg)
+		}
+	}
+	return nil
+}
+
+// parseCDS reads `cds delete`.
+func parseCDS(c *caddy.Controller, s *stanza) error {
+	arg, err := oneArg(c)
+	if err != nil {
+		return err
+	}
+	if arg != "delete" {
+		return c.Errf("unknown argument %q: it is `cds delete`, which asks the parent to remove the zone's DS", arg)
+	}
+	s.deleteDS = true
+	return nil
 }
 
 func parsePort(c *caddy.Controller, s *stanza) error {
