@@ -19,12 +19,13 @@ const module = "github.com/coredns-mske/mske"
 // not counting tests. Dependencies point down only: merge knows of no network,
 // fetch of no serving, and the command-line tool of no CoreDNS.
 var mayImport = map[string][]string{
-	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "lifecycle", "observe", "refresh", "serve", "store", "validate"},
+	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "lifecycle", "notify", "observe", "refresh", "serve", "store", "validate"},
 	"cmd/coredns":  {""},
 	"cmd/mske":     {"announce", "cns", "domain", "fetch", "keys", "merge", "observe", "validate"},
 	"refresh":      {"announce", "chain", "cns", "fetch", "keys", "lifecycle", "merge", "observe", "serve", "store"},
 	"serve":        {"announce", "keys", "merge"},
 	"fetch":        {"announce", "domain", "merge", "validate"},
+	"notify":       {"domain", "validate"},
 	"observe":      {"cns", "domain", "merge", "validate"},
 	"chain":        {"cns", "domain", "merge"},
 	"lifecycle":    {"merge", "observe"},
