@@ -13,7 +13,10 @@ import (
 func LookOf(s observe.Sight, joint merge.Joint) Look {
 	l := Look{At: s.At}
 	silence := s.Silence()
-	faults := slices.Concat(s.Crossings(), s.Unanchored(joint.CDS), s.Disagreements())
+	faults := slices.Concat(s.Crossings(), s.Disagreements())
+	if len(joint.CDS) > 0 { // else nothing is known of what they have to be
+		faults = append(faults, s.Unanchored(joint.CDS)...)
+	}
 	for _, server := range s.Servers {
 		at := func(f observe.Fault) bool { return f.Place.Host == server.Host }
 		seen := Seen{Host: server.Host, Lacks: s.Tell(only(faults, at))}

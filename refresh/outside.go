@@ -40,7 +40,8 @@ type outside struct {
 	newParent lifecycle.Parent
 	newLook   lifecycle.Look
 	look      lifecycle.Look
-	hosts     []string // that were asked in it
+	hosts     []string      // that were asked in it
+	sight     observe.Sight // what it is made of, kept while nothing is served
 
 	report lifecycle.Report
 }
@@ -119,6 +120,9 @@ func (e *Engine) sawParent(z *zone, p observe.Parent) {
 		At: now, DSStatus: p.DSStatus, DS: p.DS[:min(len(p.DS), store.MaxDS)], DSTTL: p.DSTTL,
 		NSRead: p.NSRead, NS: clip(p.NS), NSTTL: p.NSTTL,
 	}
+	if len(z.outside.sight.Servers) > 0 {
+		z.facts.vouched = z.vouch(z.outside.sight)
+	}
 	e.loop.dirty[z] = true
 }
 
@@ -170,7 +174,10 @@ func (e *Engine) sawServers(z *zone, hosts []string, s observe.Sight) {
 	} else {
 		g.idle = 0
 	}
-	o.look, o.newLook, o.hosts = l, l, hosts
+	o.look, o.newLook, o.hosts, o.sight = l, l, hosts, observe.Sight{}
+	if z.shown.answer != full {
+		o.sight = s
+	}
 	z.facts.vouched, z.facts.explained = z.vouch(s), z.explain(s)
 	z.facts.served = z.serving(l)
 	g.next = now.Add(z.lookWait())
@@ -229,12 +236,15 @@ func sameLook(a, b lifecycle.Look) bool {
 // vouch returns the key sets of external nameservers that the parent's DS
 // vouches for.
 func (z *zone) vouch(s observe.Sight) map[string]lifecycle.Vouched {
-	sets := make(map[string]lifecycle.Vouched)
+	sets, ds := make(map[string]lifecycle.Vouched), z.facts.state.Life.DS
+	if p := z.outside.newParent; p.DSStatus != observe.DSUnread {
+		ds = p.DS
+	}
 	for _, server := range s.Servers {
 		if z.own(server.Host) {
 			continue
 		}
-		if v, ok := lifecycle.VouchedBy(z.Name, server, z.facts.state.Life.DS); ok {
+		if v, ok := lifecycle.VouchedBy(z.Name, server, ds); ok {
 			sets[server.Host] = v
 		}
 	}
