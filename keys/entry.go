@@ -169,6 +169,19 @@ func (p *planner) goes(k *Key, heirs []*Key) (from time.Time, wait string) {
 	return from.Add(p.facts.KeysTTL), ""
 }
 
+// mayGo notes from when k, one of ks, may go.
+func (p *planner) mayGo(k *Key, ks []*Key) {
+	next := p.Next // nothing changes then unless it is to
+	heirs, _ := p.heirs(k, ks)
+	if from, wait := p.goes(k, heirs); len(heirs) > 0 && wait == "" {
+		if p.Go == nil {
+			p.Go = make(map[merge.Key]time.Time)
+		}
+		p.Go[k.ID()] = from
+	}
+	p.Next = next
+}
+
 // newAlgorithm returns what CDS has to wait for before it names k, because DS has
 // no key of its algorithm yet: some resolvers want everything signed with every
 // algorithm in DS, so DNSKEY and the zone's data have to be, in every cache

@@ -67,6 +67,9 @@ type Schedule struct {
 	// Lost have to stay secure entries, but their private halves are gone:
 	// signatures that they made before have to do.
 	Lost []*Key
+	// Go is from when secure-entry keys may leave DNSKEY and sign no more, those
+	// that others can take the place of, whether or not they are to.
+	Go map[merge.Key]time.Time
 	// Why says, a line for each, which wishes of the key files are not
 	// carried out.
 	Why []string
@@ -84,6 +87,9 @@ func Plan(ks []*Key, now time.Time, f Facts) Schedule {
 	p := planner{now: now, facts: f}
 	for _, k := range ks {
 		p.secureEntry(k, ks)
+	}
+	for _, k := range p.SignDNSKEY {
+		p.mayGo(k, ks)
 	}
 	for _, k := range ks {
 		p.activeData(k)

@@ -59,6 +59,12 @@ type KeyReport struct {
 	Everywhere time.Time // every nameserver that is to have it has it since; zero: not all do
 	SignFrom   time.Time // it may sign the zone's data from then on; zero: not known yet
 	InDS       time.Time // since when the parent's DS names it; zero: it does not
+	InDSFrom   time.Time // no cache holds a DS RRset without it from then on
+
+	// GoFrom is when it may go, as a signer of data max_zone_ttl after its last
+	// signature, as a secure entry once others have taken its place (rule K3).
+	// The caller fills it in; zero: not as things are.
+	GoFrom time.Time
 }
 
 // ReportOf returns what s means at now. l is the last look, zero if there was
@@ -97,7 +103,7 @@ func ReportOf(c Config, s State, f Facts, l Look, now time.Time) Report {
 		if i < 0 || f.Keys[i].Published.IsZero() {
 			continue
 		}
-		kr := KeyReport{Key: k.Key, Everywhere: k.Everywhere, InDS: k.DSSince}
+		kr := KeyReport{Key: k.Key, Everywhere: k.Everywhere, InDS: k.DSSince, InDSFrom: k.InDSFrom}
 		if f.Keys[i].SignsData {
 			kr.SignFrom = k.KnownFrom
 			later(k.KnownFrom)

@@ -84,6 +84,7 @@ type decision struct {
 	life lifecycle.Report
 
 	own      []store.Own
+	may      map[merge.Key]time.Time // from when each may go
 	cold     time.Time
 	next     time.Time // when time alone changes this; zero for never
 	findings []finding
@@ -92,7 +93,7 @@ type decision struct {
 // decide returns what z is to serve at now.
 func decide(z *Zone, f facts, now time.Time) decision {
 	o := planOwn(z, f, now)
-	d := decision{own: o.marks, next: o.next}
+	d := decision{own: o.marks, may: o.may, next: o.next}
 	d.view.hasCNS, d.view.hasCSYNC = f.state.HasCNS, f.state.HasCSYNC
 
 	until := lostUntil(f.state, o.lost, now)

@@ -102,11 +102,17 @@ func (e *Engine) grow(z *zone, d *decision) {
 		f.Joint = d.view.joint
 	}
 	s.Life = lifecycle.Advance(z.lifeConfig(), s.Life, f, lifecycle.Parent{}, lifecycle.Look{}, now)
+	was := o.report
 	o.report = lifecycle.ReportOf(z.lifeConfig(), s.Life, f, o.look, now)
+	for i := range o.report.Keys {
+		k := &o.report.Keys[i]
+		k.GoFrom = d.may[k.Key]
+	}
 	d.life = o.report
 	d.boot = d.bootstrap(z.Zone, s.Life)
 	d.next = earliest(d.next, o.report.Next)
 	z.reportPhase()
+	z.reportKeys(was)
 	z.told.Store(&d.life)
 	if z.Outside == nil {
 		return
@@ -181,6 +187,30 @@ func (z *zone) reportPhase() {
 		return
 	}
 	z.log.Infof("%s", text)
+}
+
+// reportKeys says when a key that came while the zone was served may take its
+// next step.
+func (z *zone) reportKeys(was lifecycle.Report) {
+	for _, k := range z.outside.report.Keys {
+		i := slices.IndexFunc(was.Keys, func(o lifecycle.KeyReport) bool { return o.Key == k.Key })
+		if i < 0 {
+			continue
+		}
+		if k.Everywhere.After(was.Keys[i].Everywhere) && !k.SignFrom.IsZero() && z.newer(k.Key) {
+			z.log.Infof("%s: our key %d is at every nameserver since %s; it may sign the zone's data from %s", z.title, k.Key.Tag(), timestamp(k.Everywhere), timestamp(k.SignFrom))
+		}
+		if k.InDS.After(was.Keys[i].InDS) && z.newer(k.Key) {
+			z.log.Infof("%s: our key %d is in the parent's DS, and from %s in that of every cache", z.title, k.Key.Tag(), timestamp(k.InDSFrom))
+		}
+	}
+}
+
+// newer reports whether k was published after another key of ours.
+func (z *zone) newer(k merge.Key) bool {
+	own := z.facts.state.Own
+	i := mark(own, k)
+	return i >= 0 && slices.ContainsFunc(own, func(o store.Own) bool { return !o.Published.IsZero() && o.Published.Before(own[i].Published) })
 }
 
 // seed takes the other providers' keys from the zone itself where nothing is

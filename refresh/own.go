@@ -73,6 +73,9 @@ type ours struct {
 	// everywhere are those that every cache has which has any (rule S2).
 	everywhere []merge.Key
 
+	// may is from when each key may leave DNSKEY, of those that may.
+	may map[merge.Key]time.Time
+
 	next time.Time // when time alone changes this
 }
 
@@ -124,7 +127,28 @@ func planOwn(z *Zone, f facts, now time.Time) ours {
 		p.remember(o)
 	}
 	p.sign()
+	p.mayGo()
 	return p.ours
+}
+
+// mayGo finds out from when which key may leave DNSKEY: a secure entry as the
+// plan says, what signed data once caches have forgotten that.
+func (p *ownPlan) mayGo() {
+	p.may = make(map[merge.Key]time.Time)
+	for _, m := range p.marks {
+		from, entry := p.Go[m.Key]
+		switch {
+		case m.SignsKeys && !entry:
+			continue
+		case m.SignsData && m.Signed && m.Gone.IsZero():
+			continue // the zone is signed with it
+		case m.SignsData && m.Signed:
+			from = latest(from, m.Gone.Add(p.cfg.MaxZoneTTL))
+		case m.SignsData && !m.SignsKeys:
+			continue // it has never signed anything
+		}
+		p.may[m.Key] = from
+	}
 }
 
 // planFacts returns what is known of our keys, and from outside, for the plan.
