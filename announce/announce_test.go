@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
 )
@@ -158,9 +159,17 @@ func FuzzName(f *testing.F) {
 	f.Add(`\`, `\000.`)
 	f.Add(".", ".")
 	f.Fuzz(func(t *testing.T, zone, ns string) {
+		zone, errZone := domain.Canonical(zone)
+		ns, errNS := domain.Canonical(ns)
+		if errZone != nil || errNS != nil {
+			return
+		}
 		name, err := Name(zone, ns)
 		if err != nil {
 			return
+		}
+		if again, ok := Split(name, ns); !ok || again != zone {
+			t.Fatalf("Expected %q back from %q, got %q", zone, name, again)
 		}
 		if _, ok := dns.IsDomainName(name); !ok {
 			t.Fatalf("Expected a domain name from %q and %q, got %q", zone, ns, name)

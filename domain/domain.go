@@ -5,6 +5,7 @@ package domain
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -17,8 +18,9 @@ const maxOctets = 255
 // It fails if name is not a domain name.
 func Canonical(name string) (string, error) {
 	wire := make([]byte, maxOctets)
-	n, err := dns.PackDomainName(dns.Fqdn(name), wire, 0, nil, false)
-	if err != nil || name == "" {
+	whole, ends := absolute(name)
+	n, err := dns.PackDomainName(whole, wire, 0, nil, false)
+	if err != nil || name == "" || !ends {
 		return "", fmt.Errorf("%.300q is not a domain name", name)
 	}
 	canonical, _, err := dns.UnpackDomainName(wire[:n], 0)
@@ -26,6 +28,18 @@ func Canonical(name string) (string, error) {
 		return "", fmt.Errorf("%.300q is not a domain name: %w", name, err)
 	}
 	return dns.CanonicalName(canonical), nil
+}
+
+// absolute returns name with a dot at its end that is not escaped, and whether
+// it has a last label that ends. dns.Fqdn takes an escaped dot for that after a
+// letter that is not ASCII, and the last label would be lost.
+func absolute(name string) (string, bool) {
+	rest, dot := strings.CutSuffix(name, ".")
+	escaped := (len(rest)-len(strings.TrimRight(rest, `\`)))%2 == 1
+	if dot && !escaped {
+		return name, true
+	}
+	return name + ".", dot || !escaped
 }
 
 // Compare orders two canonical names as NSEC chains are ordered: label by

@@ -16,6 +16,10 @@ func TestCanonical(t *testing.T) {
 		{`\000.org`, `\000.org.`},
 		{"\xff.org", `\255.org.`},
 		{".", "."},
+		{`Ψ\.`, `\206\168\..`},     // not the root
+		{`a.Ψ\.`, `a.\206\168\..`}, // nor a.
+		{`a\\.`, `a\\.`},
+		{`Ψ\`, ""},
 		{"", ""},
 		{"a..org", ""},
 		{strings.Repeat("a", 64) + ".org", ""},
