@@ -106,12 +106,16 @@ func (m *MSKE) Name() string { return pluginName }
 
 // ServeDNS implements the plugin.Handler interface.
 func (m *MSKE) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	if r.Opcode != dns.OpcodeQuery || len(r.Question) != 1 || r.Question[0].Qclass != dns.ClassINET {
+	if len(r.Question) != 1 || r.Question[0].Qclass != dns.ClassINET || r.Opcode != dns.OpcodeQuery && r.Opcode != dns.OpcodeNotify {
 		return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
 	}
 	q := r.Question[0]
 	s, apex := m.match(q.Name)
 	switch {
+	case r.Opcode == dns.OpcodeNotify && apex && s.zone != nil:
+		return m.serveNotify(ctx, s.zone, w, r)
+	case r.Opcode == dns.OpcodeNotify:
+		return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
 	case s.subtree != nil:
 		return m.serveSubtree(ctx, s, w, r)
 	case s.zone == nil:

@@ -107,10 +107,14 @@ func New(client *Client, anchors *validate.Anchors, o Options) *Fetcher {
 // what an older announcement, replayed, is told by; zero if nothing is. Fetch
 // returns in time for the timeout whatever its peers do, and does not panic.
 func (f *Fetcher) Fetch(ctx context.Context, zone, host string, known merge.Announcement) Result {
+	return f.fetch(ctx, zone, host, known, (*collection).collect)
+}
+
+func (f *Fetcher) fetch(ctx context.Context, zone, host string, known merge.Announcement, collect func(*collection, context.Context) Result) Result {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	c := &collection{f: f, zone: canonical(zone), host: canonical(host), known: known, at: f.now()}
-	res := c.collect(ctx)
+	res := collect(c, ctx)
 	res.Zone, res.Host, res.At, res.Reason = c.zone, c.host, c.at, oneLine(res.Reason)
 	return res
 }

@@ -29,6 +29,8 @@ type collection struct {
 	fails   int // in a row
 	verdict fetch.Verdict
 	ended   time.Time // when that was
+
+	notified bool // it is to be fetched ahead of its time
 }
 
 // failed schedules the next attempt.
@@ -72,6 +74,7 @@ func (e *Engine) collect(z *zone) {
 			c.line = e.loop.fetches.join(place{z.Fetcher, host})
 			z.fetching[host] = c
 		}
+		c.advance(z.Zone, now)
 		if !c.running && !c.next.After(now) {
 			e.fetch(z, c)
 		}
@@ -114,6 +117,7 @@ func (e *Engine) collectNow(z *zone) {
 // fetch lets c run when it is its turn. A host that was found dead just now is
 // left alone.
 func (e *Engine) fetch(z *zone, c *collection) {
+	collect := z.begin(c)
 	if c.line.dead() && c.line.again.After(e.loop.now) {
 		e.tried(z, c)
 		return
@@ -127,7 +131,7 @@ func (e *Engine) fetch(z *zone, c *collection) {
 		zone: z,
 		run: func(ctx context.Context) func() {
 			began := time.Now()
-			r := z.Fetcher.Fetch(ctx, z.Name, c.host, known)
+			r := collect(ctx, z.Name, c.host, known)
 			took := time.Since(began)
 			return func() {
 				c.asked = e.loop.now.Add(-took)

@@ -162,6 +162,8 @@ func (e *Engine) run() {
 		case f := <-e.loop.done:
 			e.readClock()
 			f()
+		case z := <-e.bell.rung:
+			e.answer(z)
 		case <-timer.C:
 		}
 		timer.Reset(e.safeTurn())

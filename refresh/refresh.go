@@ -129,6 +129,7 @@ type Engine struct {
 	stop   sync.Once
 
 	loop   loop
+	bell   *doorbell
 	status atomic.Pointer[Status]
 
 	// pollEvery is the time between two looks at a zone's serial and at the
@@ -152,6 +153,7 @@ func New(c Config) *Engine {
 		e.zones = append(e.zones, newZone(cfg))
 	}
 	entitle(e.zones)
+	e.bell = newDoorbell(e.zones, func() time.Duration { _, elapsed := e.clock(); return elapsed })
 	e.connect()
 	e.status.Store(&Status{Phases: map[string]int{}, Problems: []string{"not started"}})
 	return e

@@ -59,6 +59,7 @@ type zone struct {
 	encloses    []*subtree
 	log         Logger
 	panics      int
+	notified    atomic.Bool // somebody said that there is something new
 }
 
 // facts are what the decisions about a zone depend on, beside the time.
@@ -115,6 +116,7 @@ func (e *Engine) tick(z *zone) {
 	now := e.loop.now
 	e.look(z)
 	e.collect(z)
+	z.hush()
 	e.observe(z)
 	if due(z.decideAt, now) || due(z.signAt, now) {
 		e.loop.dirty[z] = true
