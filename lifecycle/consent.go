@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/observe"
 )
@@ -16,6 +18,10 @@ type Vouched struct {
 	CDNSKEY []merge.Key
 	CDS     []merge.DS
 	TTL     time.Duration // of DNSKEY
+
+	// Entries are those in DNSKEY that were seen to sign nothing but key sets, of
+	// which no other provider needs the DNSKEY record (RFC 8901 section 6.2).
+	Entries []merge.Key
 }
 
 // VouchedBy returns the key sets that server serves for zone, as far as they are
@@ -30,6 +36,11 @@ func VouchedBy(zone string, server observe.Server, ds []merge.DS) (Vouched, bool
 			continue
 		}
 		v := Vouched{DNSKEY: own, TTL: apex.DNSKEY.TTL}
+		for _, k := range apex.DNSKEY.Signers {
+			if k.Flags&dns.SEP != 0 && len(apex.SOA.Signers) > 0 && !slices.Contains(apex.SOA.Signers, k) {
+				v.Entries = append(v.Entries, k)
+			}
+		}
 		if signedBy(apex.CDNSKEY.Signers, own) {
 			v.CDNSKEY = apex.CDNSKEY.Records
 		}

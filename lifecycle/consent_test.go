@@ -96,6 +96,10 @@ func TestASeedHoldsTheOthersKeys(t *testing.T) {
 	if s = SeedFrom(zoneName, ours, []Vouched{v}, ds, epoch); !reflect.DeepEqual(s.CDS, digests(ksk(2))) || len(s.CDNSKEY) > 0 {
 		t.Errorf("Expected the wish to delete DS not to be taken up, got %v", s)
 	}
+	pure := Vouched{DNSKEY: []merge.Key{ksk(2), zsk(2)}, CDS: digests(ksk(2)), Entries: []merge.Key{ksk(2)}}
+	if s = SeedFrom(zoneName, ours, []Vouched{pure}, ds, epoch); !reflect.DeepEqual(s.DNSKEY, []merge.Key{zsk(2)}) || !reflect.DeepEqual(s.CDNSKEY, []merge.Key{ksk(2)}) {
+		t.Errorf("Expected a key that signs key sets alone to be a secure entry alone, got %v", s)
+	}
 	s = SeedFrom(zoneName, ours, []Vouched{{DNSKEY: ours, CDS: digests(ksk(1))}}, digests(ksk(1)), epoch)
 	if !s.Empty() || s.At.IsZero() {
 		t.Errorf("Expected an answer with our keys alone to be an answer, got %v", s)

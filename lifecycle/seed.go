@@ -47,17 +47,22 @@ func SeedFrom(zone string, ours []merge.Key, sets []Vouched, ds []merge.DS, now 
 			s.CDS = append(s.CDS, d)
 		}
 	}
+	foreign := func(set []merge.Key, k merge.Key) []merge.Key {
+		if slices.Contains(ours, k) || slices.Contains(set, k) || len(set) >= MaxSeeds {
+			return set
+		}
+		return append(set, k)
+	}
 	for _, v := range sets {
 		s.TTL = max(s.TTL, v.TTL)
 		for _, k := range v.DNSKEY {
-			signs := k.Flags&dns.ZONE != 0 && k.Flags&dns.REVOKE == 0
-			if signs && !slices.Contains(ours, k) && !slices.Contains(s.DNSKEY, k) && len(s.DNSKEY) < MaxSeeds {
-				s.DNSKEY = append(s.DNSKEY, k)
+			if signs := k.Flags&dns.ZONE != 0 && k.Flags&dns.REVOKE == 0; signs && !slices.Contains(v.Entries, k) {
+				s.DNSKEY = foreign(s.DNSKEY, k)
 			}
 		}
 		for _, k := range v.CDNSKEY {
-			if k.Algorithm != 0 && !slices.Contains(ours, k) && !slices.Contains(s.CDNSKEY, k) && len(s.CDNSKEY) < MaxSeeds {
-				s.CDNSKEY = append(s.CDNSKEY, k)
+			if k.Algorithm != 0 {
+				s.CDNSKEY = foreign(s.CDNSKEY, k)
 			}
 		}
 		wishes := slices.ContainsFunc(v.CDS, func(d merge.DS) bool { return d.Algorithm != 0 }) ||
@@ -68,6 +73,11 @@ func SeedFrom(zone string, ours []merge.Key, sets []Vouched, ds []merge.DS, now 
 		if !wishes {
 			for _, d := range ds {
 				entry(d)
+			}
+		}
+		for _, k := range v.Entries {
+			if names(zone, s.CDS, k) {
+				s.CDNSKEY = foreign(s.CDNSKEY, k)
 			}
 		}
 	}

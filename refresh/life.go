@@ -70,13 +70,19 @@ func (z *zone) unknownKeys(host string) string {
 	switch c := z.fetching[host]; {
 	case z.distrusts(host):
 		return fmt.Sprintf("%s is in the target, but distrusted", host)
-	case c == nil:
+	case c == nil && !z.collects(host):
 		return fmt.Sprintf("the announcement of %s is not collected", host)
-	case c.ended.IsZero():
+	case c == nil, c.ended.IsZero():
 		return fmt.Sprintf("the announcement of %s has not been collected yet", host)
 	default:
 		return fmt.Sprintf("the announcement of %s is %s", host, c.verdict)
 	}
+}
+
+// collects reports whether announcements are to be had from host.
+func (z *zone) collects(host string) bool {
+	hosts, _ := z.imports(z.facts.state)
+	return slices.Contains(hosts, host)
 }
 
 // live takes over what was read from outside, and what follows of it for the
@@ -230,7 +236,8 @@ func (z *zone) seed(now time.Time) {
 				sets, from = append(sets, v), append(from, host)
 			}
 		}
-		if len(sets) == 0 {
+		known := func(host string) bool { return peer(s.Peers, host) >= 0 }
+		if len(sets) == 0 || !slices.ContainsFunc(hosts, func(h string) bool { return !known(h) }) {
 			return
 		}
 		s.Seed = lifecycle.SeedFrom(z.Name, z.knownOwn(), sets, s.Life.DS, now)

@@ -116,7 +116,7 @@ func TestAProviderThatIsBehindHoldsTheLeaver(t *testing.T) {
 		n.change(func(n *internet) { n.hosts[theirNS].ns = all })
 		w.chain.change(true, func(c *chainZone) { c.cns = all[:2] })
 		n.delegate(all[:2]...)
-		w.pass(7 * 24 * time.Hour)
+		w.pass(2 * 24 * time.Hour)
 		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk, q.zsk), with(w.ksk, p.ksk, q.ksk))
 		n.change(func(n *internet) { n.hosts[theirNS].ns = all[:2] })
 		w.pass(24 * time.Hour)

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/observe"
@@ -189,6 +192,20 @@ func (n *internet) alone(host string, p provider) {
 func (n *internet) delegate(hosts ...string) {
 	n.w.chain.change(true, func(c *chainZone) { c.ns = hosts })
 	n.change(func(n *internet) { n.ns = hosts })
+}
+
+// afresh returns the world of a server that has lost its state file.
+func (w *world) afresh(n *internet) *world {
+	w.t.Helper()
+	c := w.crash()
+	c.chain.down = nil
+	c.zone.Outside = n
+	n.change(func(n *internet) { n.w = c })
+	if err := os.Remove(filepath.Join(c.dir, "mske.db")); err != nil {
+		w.t.Fatal(err)
+	}
+	c.peers.set(theirNS, verdict(fetch.Unreachable))
+	return c
 }
 
 func (w *world) report(e *Engine) lifecycle.Report {
