@@ -10,7 +10,7 @@ import (
 )
 
 // FuzzKeyFiles feeds the texts of both files. What is accepted has to sign
-// what verifies.
+// what verifies, at the times that are written there.
 func FuzzKeyFiles(f *testing.F) {
 	files, err := filepath.Glob("testdata/*/*.key")
 	if err != nil {
@@ -23,6 +23,7 @@ func FuzzKeyFiles(f *testing.F) {
 			f.Fatal(errP, errQ)
 		}
 		f.Add(public, private)
+		f.Add(public, private+"Delete: 20260101000000\nSyncPublish: 20260101000000.5\n")
 	}
 	f.Add("a. DNSKEY 257 3 8 AAAA", "")
 	f.Add("a. DNSKEY 257 3 15 AAAA", "Private-key-format: v1.2\nAlgorithm: 15\n")
@@ -31,9 +32,21 @@ func FuzzKeyFiles(f *testing.F) {
 		if err != nil {
 			return
 		}
-		signer, _, err := parsePrivate(private, dnskey)
+		signer, timing, err := parsePrivate(private, dnskey)
 		if err != nil {
 			return
+		}
+		lines, err := parseFields(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, at := range map[string]time.Time{
+			"created": timing.Created, "publish": timing.Publish, "activate": timing.Activate, "inactive": timing.Inactive,
+			"delete": timing.Delete, "syncpublish": timing.SyncPublish, "syncdelete": timing.SyncDelete,
+		} {
+			if text, ok := lines[name]; ok && at.Format(timeFormat) != text || !ok && !at.IsZero() {
+				t.Errorf("Expected %s to be %q, got %v", name, text, at)
+			}
 		}
 		signs(t, &Key{DNSKEY: dnskey, Signer: signer})
 	})

@@ -105,7 +105,8 @@ func (f fields) timing() (t Timing, err error) {
 		if !ok {
 			continue
 		}
-		if *to, err = time.Parse(timeFormat, value); err != nil {
+		// Parse takes a fraction of a second that the layout does not have.
+		if *to, err = time.Parse(timeFormat, value); err != nil || len(value) != len(timeFormat) {
 			return Timing{}, fmt.Errorf("the time %s is %.30q: expected YYYYMMDDHHMMSS (set it with dnssec-settime)", name, value)
 		}
 	}
