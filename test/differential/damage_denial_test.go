@@ -151,9 +151,20 @@ func (h *hit) deniable() {
 	}
 }
 
-// ofZone says whether a record is a denial of the zone's.
-func (h *hit) ofZone(rr dns.RR) bool {
-	return denies(rr) && h.z.set(dns.CanonicalName(rr.Header().Name), rr.Header().Rrtype) != nil
+// denialsOf returns the NSEC and NSEC3 in m that the zone signed: at a cut, the
+// child has an NSEC of the same name.
+func (h *hit) denialsOf(m *dns.Msg) []dns.RR {
+	var found []dns.RR
+	for _, rr := range m.Ns {
+		if denies(rr) && slices.ContainsFunc(m.Ns, func(other dns.RR) bool {
+			sig, ok := other.(*dns.RRSIG)
+			return ok && sig.TypeCovered == rr.Header().Rrtype && strings.EqualFold(sig.Hdr.Name, rr.Header().Name) &&
+				strings.EqualFold(sig.SignerName, h.z.name)
+		}) {
+			found = append(found, rr)
+		}
+	}
+	return found
 }
 
 // denying changes answers that hold a denial of the zone's.
@@ -161,7 +172,7 @@ func denying(name string, e effect, edit func(*hit, *dns.Msg)) damage {
 	return damage{name: name, effect: e, fits: (*hit).provable, message: func(h *hit) bool {
 		h.deniable()
 		h.tamper = func(_ dns.Question, m *dns.Msg) {
-			if len(m.Answer) == 0 && slices.ContainsFunc(m.Ns, h.ofZone) {
+			if len(m.Answer) == 0 && len(h.denialsOf(m)) > 0 {
 				edit(h, m)
 			}
 		}
@@ -210,10 +221,7 @@ func (h *hit) rewrite(edit func([]dns.RR) []dns.RR) bool {
 		if len(m.Answer) > 0 {
 			return
 		}
-		for _, rr := range slices.Clone(m.Ns) {
-			if !h.ofZone(rr) {
-				continue
-			}
+		for _, rr := range h.denialsOf(m) {
 			rr.Header().Name = dns.CanonicalName(rr.Header().Name)
 			sigs := edit([]dns.RR{rr})
 			if sigs == nil {

@@ -24,19 +24,36 @@ type key struct {
 }
 
 // newKey makes a key of z from the case's number, so that it is the same in
-// every run.
+// every run. Tag 0, which the library does not sign with, is passed over, also
+// for what damages make of the key.
 func (w *world) newKey(z *zone, algorithm uint8, flags uint16) *key {
-	w.keys++
-	seed := fmt.Sprintf("%d/%d", w.number, w.keys)
-	owner := z.name
-	switch algorithm {
-	case dns.RSASHA1NSEC3SHA1, dns.RSASHA256, dns.RSASHA512:
-		seed, owner = fmt.Sprint((w.number+w.keys)%rsaPool), "pool."
+	for {
+		w.keys++
+		seed := fmt.Sprintf("%d/%d", w.number, w.keys)
+		owner := z.name
+		switch algorithm {
+		case dns.RSASHA1NSEC3SHA1, dns.RSASHA256, dns.RSASHA512:
+			seed, owner = fmt.Sprint((w.number+w.keys)%rsaPool), "pool."
+		}
+		made := lab.NewKey(owner, algorithm, 256, seed)
+		record := *made.DNSKEY
+		record.Hdr.Name, record.Flags = z.name, flags
+		if usableTags(record) {
+			return &key{Key: &lab.Key{DNSKEY: &record, Signer: made.Signer}}
+		}
 	}
-	made := lab.NewKey(owner, algorithm, 256, seed)
-	record := *made.DNSKEY
-	record.Hdr.Name, record.Flags = z.name, flags
-	return &key{Key: &lab.Key{DNSKEY: &record, Signer: made.Signer}}
+}
+
+// usableTags says whether a key has no tag of 0, whatever its flags and protocol.
+func usableTags(k dns.DNSKEY) bool {
+	for _, flags := range []uint16{k.Flags, k.Flags | dns.REVOKE, k.Flags &^ dns.ZONE, k.Flags &^ dns.SEP} {
+		for k.Protocol = range uint8(4) {
+			if k.Flags = flags; k.KeyTag() == 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // addKeys gives z keys of one algorithm: a CSK, or KSK and ZSK, and now and

@@ -49,6 +49,7 @@ type report struct {
 	damages    map[string]*tally
 	fetched    map[string]int
 	faults     []string
+	accepted   []string // believed where neither peer does, for a reason each
 }
 
 func newReport(seed uint64) *report {
@@ -156,8 +157,9 @@ func (r *report) addFetched(c *outcome) {
 			if a.theirs[0].verdict == secure || a.theirs[1].verdict == secure {
 				continue
 			}
-			if r.explained(c, a, i, 0) && r.explained(c, a, i, 1) {
-				r.causes["an announcement that neither peer calls secure, each for a reason above"]++
+			if unbound, recursor := explained(c, a, i, 0), explained(c, a, i, 1); unbound != nil && recursor != nil {
+				r.accepted = append(r.accepted, fmt.Sprintf("case %d, %s: unbound %s: %s; pdns-recursor %s: %s",
+					c.world.number, a.question, a.theirs[0].verdict, unbound.name, a.theirs[1].verdict, recursor.name))
 			} else {
 				r.fault(c, fmt.Sprintf("announcement through %s %s (%s), but %s: unbound %s; pdns-recursor %s",
 					peerNames[i], result.Verdict, result.Reason, a.question, a.theirs[0], a.theirs[1]))
@@ -166,10 +168,14 @@ func (r *report) addFetched(c *outcome) {
 	}
 }
 
-// explained says whether the difference of our verdict and a peer's is.
-func (r *report) explained(c *outcome, a asked, through, peer int) bool {
+// explained returns why a peer does not call secure what we do, nil if that is
+// not known.
+func explained(c *outcome, a asked, through, peer int) *rule {
 	d := disagreement{w: c.world, program: c.program, asked: a, through: through, peer: peer, ours: a.ours[through], theirs: a.theirs[peer]}
-	return d.ours.verdict == secure && d.cause() != nil
+	if d.ours.verdict != secure {
+		return nil
+	}
+	return d.cause()
 }
 
 // finish fails the test for damages that were not noticed.
@@ -194,6 +200,10 @@ func (r *report) String() string {
 	for _, name := range slices.Sorted(maps.Keys(r.damages)) {
 		d := r.damages[name]
 		fmt.Fprintf(&text, "%6d cases of %-55s which makes %-8s ours %v, peers %v\n", d.cases, name, d.effect, d.ours, d.peers)
+	}
+	fmt.Fprintf(&text, "%d RRsets of announcements believed that neither peer calls secure, each for a reason:\n", len(r.accepted))
+	for _, line := range r.accepted {
+		fmt.Fprintln(&text, line)
 	}
 	return text.String()
 }
