@@ -61,7 +61,7 @@ func (z *zone) signaled() []string {
 // target, "" if they are known or it serves the joint sets without announcing
 // any (rule D5).
 func (z *zone) unknownKeys(host string) string {
-	if peer(z.facts.state.Peers, host) >= 0 && !z.distrusts(host) || z.facts.served[host] {
+	if peer(z.facts.state.Peers, host) >= 0 && !z.distrusts(host) || z.facts.served[host] || z.servedBefore(host) {
 		return ""
 	}
 	if err := z.incapable(host); err != nil {
@@ -77,6 +77,14 @@ func (z *zone) unknownKeys(host string) string {
 	default:
 		return fmt.Sprintf("the announcement of %s is %s", host, c.verdict)
 	}
+}
+
+// servedBefore reports whether nothing says yet, after a start, that a host no
+// longer serves the joint sets.
+func (z *zone) servedBefore(host string) bool {
+	life := z.facts.state.Life
+	return z.outside.look.At.IsZero() && life.Phase != "" && life.Phase != lifecycle.Collecting && !z.distrusts(host) &&
+		slices.ContainsFunc(life.Hosts, func(h lifecycle.Host) bool { return h.Name == host && !h.Heard.IsZero() })
 }
 
 // collects reports whether announcements are to be had from host.

@@ -367,5 +367,16 @@ func TestAHostThatServesTheJointSetsNeedNotAnnounce(t *testing.T) {
 		w.pass(time.Minute)
 		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
 		w.until(e, lifecycle.Complete, 5*time.Hour)
+		before := w.log.count(" is co")
+		e.Stop()
+		e = w.startMinutely()
+		w.expectPhase(e, lifecycle.Complete)
+		w.pass(2 * time.Hour)
+		if more := w.log.count(" is co") - before; more != 0 {
+			t.Errorf("Expected nothing to be said of the phase after a restart, got %d lines", more)
+		}
+		n.change(func(n *internet) { n.hosts[theirNS].cdnskey = []merge.Key{newPublic(t, 257)} })
+		w.pass(2 * time.Hour)
+		w.expectPhase(e, lifecycle.Collecting)
 	})
 }

@@ -146,15 +146,14 @@ func (z *zone) reportParent(p observe.Parent) {
 		}
 		unread = append(unread, text)
 	}
-	if len(unread) == 0 {
+	switch {
+	case len(unread) == 0:
 		z.recovered("parent", "the parent can be read again")
 		return
+	case z.facts.state.Life.Phase == lifecycle.Single:
+		return // a fleet has many; what waits for it says so
 	}
-	l := levelWarning
-	if z.facts.state.Life.Phase == lifecycle.Single {
-		l = levelInfo
-	}
-	z.say("parent", l, "unread", "the parent's %s cannot be read: until it can, no nameserver's keys go and no step that needs it is taken", strings.Join(unread, " and "))
+	z.say("parent", levelWarning, "unread", "the parent's %s cannot be read: until it can, no nameserver's keys go and no step that needs it is taken", strings.Join(unread, " and "))
 }
 
 // sawServers takes over a look at the nameservers.
@@ -203,8 +202,8 @@ func (z *zone) lookWait() time.Duration {
 // something has changed.
 func (e *Engine) lookSoon(z *zone) {
 	g := &z.outside.servers
-	if z.Outside == nil || g.next.IsZero() {
-		return
+	if z.Outside == nil || g.asked.IsZero() {
+		return // the first is to come
 	}
 	g.idle = 0
 	soon := latest(e.loop.now.Add(time.Second), g.asked.Add(z.RefreshMin))
