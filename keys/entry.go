@@ -80,7 +80,8 @@ func (p *planner) secureEntry(k *Key, ks []*Key) {
 		p.keep(k, false)
 		p.why(k, "%s and it has left CDS, but it stays in DNSKEY and signs %s%s", because, wait, lostWithFile(k))
 	case p.inChain(k) && k.Signer != nil:
-		p.keep(k, false) // publish says why
+		p.keep(k, false)
+		p.why(k, "%s and it has left CDS, but it stays in DNSKEY and signs: the zone is published or signed with it by the plugins behind mske", because)
 	case from.After(p.now):
 		p.keep(k, false)
 		p.next(from)
