@@ -72,6 +72,7 @@ type stanza struct {
 	ttl         time.Duration
 	maxZoneTTL  time.Duration
 	lax         bool
+	auto        bool // NS and CSYNC follow the target
 	distrust    refresh.Distrust
 	deleteDS    bool
 	port        uint16
@@ -275,6 +276,8 @@ func (s *stanza) differs(o *stanza) string {
 		return "max_zone_ttl"
 	case s.lax != o.lax:
 		return "algorithms"
+	case s.auto != o.auto:
+		return "delegation"
 	case !sameSet(s.distrust.Hosts, o.distrust.Hosts) || !sameTags(s.distrust.Tags, o.distrust.Tags):
 		return "distrust"
 	case s.deleteDS != o.deleteDS:

@@ -295,6 +295,7 @@ func (inst *instance) background() (refresh.Config, error) {
 			Outside:     made.observer(fetcher, z.stanza.cnsType),
 			Distrust:    z.stanza.distrust,
 			DeleteDS:    z.stanza.deleteDS,
+			Auto:        z.stanza.auto,
 		}
 		config.Zones = append(config.Zones, r)
 		to.zones[r], byZone[z] = z, r

@@ -340,19 +340,20 @@ func parseAlgorithms(c *caddy.Controller, s *stanza) error {
 	return nil
 }
 
-func parseDelegation(c *caddy.Controller, _ *stanza) error {
+func parseDelegation(c *caddy.Controller, s *stanza) error {
 	arg, err := oneArg(c)
 	if err != nil {
 		return err
 	}
 	switch arg {
 	case "manual":
-		return nil
+		s.auto = false
 	case "auto":
-		return c.Err("delegation auto is not supported by this version: change NS at the zone and its parent yourself, and leave delegation out")
+		s.auto = true
 	default:
 		return c.Errf("delegation is manual or auto, not %q", arg)
 	}
+	return nil
 }
 
 // parseDistrust reads `distrust HOST|TAG...`. What is a number is a key tag.

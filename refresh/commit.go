@@ -51,7 +51,10 @@ type job struct {
 	old      *serve.Apex // served now
 	made     *serve.Apex // made from a decision before, served or not
 	was      merge.Joint // what is served now
-	sign     bool        // the apex has to be made anew
+
+	before    delegation // and of NS
+	delegated delegation // what is in apex of it
+	sign      bool       // the apex has to be made anew
 
 	apex   *serve.Apex // to be served
 	served merge.Joint // what is in apex
@@ -142,16 +145,21 @@ func (e *Engine) prepare(z *zone, lazy bool) *job {
 	e.live(z)
 	d := decide(z.Zone, z.facts, now)
 	e.grow(z, &d)
+	z.delegate(&d)
 	z.report(d)
 	z.decideAt, z.local = d.next, d.local
 	z.facts.state.Own, z.facts.state.Cold = d.own, d.cold
 	z.facts.state.Clock = e.loop.clock.stamp()
 	e.loop.news = true
 
-	j := &job{zone: z, decision: d, record: z.facts.state, now: now, old: z.apex, made: z.made, was: z.facts.state.Joint}
+	j := &job{
+		zone: z, decision: d, record: z.facts.state, now: now, old: z.apex, made: z.made,
+		was: z.facts.state.Joint, before: z.shown.delegation,
+	}
 	j.sign = z.apex == nil || !d.view.equal(z.shown) || due(z.signAt, now)
 	if d.view.answer == full {
 		j.record.Joint = d.view.joint
+		j.record = delegated(j.record, d.view.delegation.Delegation)
 	}
 	if !j.sign && !z.known && !z.facts.looked && d.view.answer == failing {
 		return nil // nothing is known of it yet
@@ -265,6 +273,7 @@ func put(lease *store.Lease, jobs map[string]*job) error {
 // panic is one zone's error.
 func (j *job) make(v view, like *serve.Apex) {
 	j.apex, j.served = j.old, v.joint
+	j.delegated = v.delegation
 	if !j.sign {
 		return
 	}
@@ -283,8 +292,9 @@ func (j *job) add() {
 	if v.answer != full || len(j.was.DNSKEY) == 0 {
 		return // it takes nothing away
 	}
-	if sum := plus(j.zone.Name, j.was, v.joint); !reflect.DeepEqual(sum, v.joint) {
-		v.joint = sum
+	sum, ns := plus(j.zone.Name, j.was, v.joint), j.before
+	if !reflect.DeepEqual(sum, v.joint) || !reflect.DeepEqual(ns, v.delegation) {
+		v.joint, v.delegation = sum, ns
 		j.make(v, j.old)
 	}
 }
@@ -307,6 +317,9 @@ func sign(z *Zone, v view, stored []*dns.RRSIG, old *serve.Apex, now time.Time) 
 	a.HasCNS, a.HasCSYNC = v.hasCNS, v.hasCSYNC
 	if v.answer == keysAlone {
 		a.CDS, a.CDNSKEY = serve.ApexSet{}, serve.ApexSet{}
+	}
+	if len(v.delegation.NS) > 0 {
+		return a.WithDelegation(v.delegation.served(), v.signers, p, old)
 	}
 	return &a, nil
 }
@@ -399,11 +412,15 @@ func (e *Engine) retry(z *zone, err error) {
 func (e *Engine) show(z *zone, j *job) {
 	e.config.Publisher.PublishApex(z.Zone, j.apex)
 	z.apex, z.shown = j.apex, j.decision.view
-	z.shown.joint = j.served
+	z.shown.joint, z.shown.delegation = j.served, j.delegated
 	if z.shown.answer == full {
 		if c := difference(z.facts.state.Joint, j.served); !c.None() {
 			z.log.Infof("%s serves %s", z.title, c)
 		}
+		if was := z.facts.state.NS; !slices.Equal(was, delegated(z.facts.state, j.delegated.Delegation).NS) {
+			e.loop.dirty[z] = true // the phase depends on it
+		}
+		z.facts.state = delegated(z.facts.state, j.delegated.Delegation)
 		z.facts.state.Joint, z.facts.state.Signatures = j.served, j.apex.Signatures()
 	}
 	z.signAt = time.Time{}

@@ -48,11 +48,13 @@ type view struct {
 	// deleting says that CDS and CDNSKEY ask the parent to remove DS instead
 	// (rule M7).
 	deleting bool
+
+	delegation delegation
 }
 
 // equal reports whether v and w make the same apex.
 func (v view) equal(w view) bool {
-	return v.answer == w.answer && v.deleting == w.deleting && reflect.DeepEqual(v.joint, w.joint) && v.hasCNS == w.hasCNS && v.hasCSYNC == w.hasCSYNC &&
+	return v.answer == w.answer && v.deleting == w.deleting && reflect.DeepEqual(v.delegation, w.delegation) && reflect.DeepEqual(v.joint, w.joint) && v.hasCNS == w.hasCNS && v.hasCSYNC == w.hasCSYNC &&
 		slices.EqualFunc(v.signers.SecureEntry, w.signers.SecureEntry, sameSigner) &&
 		slices.EqualFunc(v.signers.Data, w.signers.Data, sameSigner) && slices.EqualFunc(v.correcting, w.correcting, sameSigner)
 }

@@ -147,10 +147,29 @@ func (n *internet) ours() observe.Apex {
 	}
 	n.w.chain.mu.Lock()
 	defer n.w.chain.mu.Unlock()
-	return apexOf(dnskey, keysOf(a.CDNSKEY), signers, ids(n.w.chain.signers), n.w.chain.ns)
+	ns := n.w.chain.ns
+	if a.NS != nil {
+		ns = nsOf(a)
+	}
+	return apexOf(dnskey, keysOf(a.CDNSKEY), signers, ids(n.w.chain.signers), ns)
 }
 
+// nsOf returns the hosts of the NS RRset of a, none if it leaves it to the chain.
+func nsOf(a *serve.Apex) (hosts []string) {
+	if a == nil || a.NS == nil {
+		return nil
+	}
+	for _, rr := range a.NS.RRs {
+		hosts = append(hosts, rr.(*dns.NS).Ns)
+	}
+	return hosts
+}
+
+// childNS returns the zone's NS RRset as we serve it.
 func (n *internet) childNS() []string {
+	if ns := nsOf(n.w.apex()); ns != nil {
+		return ns
+	}
 	n.w.chain.mu.Lock()
 	defer n.w.chain.mu.Unlock()
 	return n.w.chain.ns

@@ -87,6 +87,10 @@ type Zone struct {
 	Outside  Outside
 	Distrust Distrust
 	DeleteDS bool // ask the parent to remove DS (rule M7)
+
+	// Auto has NS follow the target, and the parent be asked to, as soon as the
+	// phase allows.
+	Auto bool
 }
 
 // Subtree is the part of Zone below `_signal.NS`, where our keys for all zones

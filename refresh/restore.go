@@ -70,6 +70,9 @@ func (z *zone) restoreJob(now time.Time) *job {
 	s := z.facts.state
 	v := view{answer: full, joint: s.Joint, signers: o.signers(s.Signers), hasCNS: s.HasCNS, hasCSYNC: s.HasCSYNC}
 	v.deleting = z.DeleteDS && len(z.external(s.Target)) == 0
+	if z.Auto {
+		v.delegation = z.delegation(s.Delegation)
+	}
 	if len(s.Joint.DNSKEY) == 0 {
 		v.answer = failing
 	}

@@ -10,15 +10,16 @@ import (
 	"github.com/coredns-mske/mske/store"
 )
 
-// target returns the nameservers that the owner of the zone wants (rule D1).
-func target(z *Zone, l chain.Look) []string {
+// target returns the nameservers that the owner of the zone wants (rule D1): by
+// default those in its own NS RRset, ns.
+func target(z *Zone, l chain.Look, ns []string) []string {
 	switch {
 	case len(z.CNS) > 0:
 		return z.CNS
 	case l.HasCNS:
 		return l.CNS
 	}
-	return l.NS
+	return ns
 }
 
 // external returns those of hosts that are not ours, sorted.
@@ -113,9 +114,11 @@ func clip(hosts []string) []string { return hosts[:min(len(hosts), store.MaxName
 // observe returns s with what a look showed of the owner's wishes, and whether
 // these changed, so that a collection has to start (rule D4).
 func (z *Zone) observe(s store.Zone, l chain.Look, now time.Time) (_ store.Zone, changed bool) {
-	wanted, ns := clip(target(z, l)), clip(l.NS)
-	changed = !slices.Equal(s.Target, wanted) || !slices.Equal(s.NS, ns) || s.HasCNS != l.HasCNS
-	s.Target, s.NS, s.NSTTL = wanted, ns, l.NSTTL
+	was := s.NS
+	s = z.ownNS(s, clip(l.NS))
+	wanted := clip(target(z, l, s.NS))
+	changed = !slices.Equal(s.Target, wanted) || !slices.Equal(s.NS, was) || s.HasCNS != l.HasCNS
+	s.Target, s.NSTTL = wanted, l.NSTTL
 	s.HasCNS, s.HasCSYNC = l.HasCNS, l.HasCSYNC
 	cns := z.CNS
 	if len(cns) == 0 {

@@ -20,7 +20,7 @@ func TestTargetIsTheOptionElseCNSElseNS(t *testing.T) {
 		{nil, l, []string{theirNS}},
 		{nil, chain.Look{NS: []string{ourNS}}, []string{ourNS}},
 	} {
-		if got := target(&Zone{CNS: tc.option}, tc.look); !slices.Equal(got, tc.want) {
+		if got := target(&Zone{CNS: tc.option}, tc.look, tc.look.NS); !slices.Equal(got, tc.want) {
 			t.Errorf("Expected %v, got %v", tc.want, got)
 		}
 	}

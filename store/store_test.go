@@ -39,8 +39,9 @@ func testZone(name string, n int) Zone {
 	return Zone{
 		Name: name, Nameservers: hosts, Saved: at, Clock: at, Cold: at,
 		Target: []string{"ns1.example.org."}, NS: hosts, NSTTL: time.Hour, Imported: []string{"ns1.example.org."}, HasCNS: true,
-		Own:     []Own{{Key: k, SecureEntry: true, SignsKeys: true, Published: at, SignedSince: at}},
-		Signers: []merge.Key{k},
+		Delegation: Delegation{NS: hosts, Chain: []string{"ns1.example.org."}, CSYNC: true},
+		Own:        []Own{{Key: k, SecureEntry: true, SignsKeys: true, Published: at, SignedSince: at}},
+		Signers:    []merge.Key{k},
 		Peers: []merge.Peer{{Host: "ns1.example.org.", Announcement: merge.Announcement{DNSKEY: []merge.Key{k}, CDS: []merge.DS{ds}, TTL: time.Hour,
 			Inception: merge.Inceptions{DNSKEY: at, CDS: at.Add(-time.Hour), CDNSKEY: at.Add(time.Hour)}},
 			Collected: at, Retiring: []merge.Retiring{{Key: k, Since: at, Until: at.Add(time.Hour)}}}},

@@ -62,6 +62,10 @@ type Zone struct {
 	HasCNS   bool          // whether the zone holds CNS
 	HasCSYNC bool          // whether the zone holds CSYNC
 
+	// Delegation is what is served in place of NS and CSYNC of the plugins
+	// behind us. Then NS is its NS.
+	Delegation Delegation `json:",omitzero"`
+
 	Own     []Own        // our keys in the served sets
 	Signers []merge.Key  // keys that the zone data was last seen signed with
 	Peers   []merge.Peer // what is known of other providers' keys
@@ -76,6 +80,14 @@ type Zone struct {
 	Seed lifecycle.Seed  `json:",omitzero"`
 
 	Serial uint32 // of the SOA record, in a delegated signaling zone (rule P3)
+}
+
+// Delegation is what is served as NS and CSYNC under `delegation auto`. The zero
+// value leaves both to the plugins behind us.
+type Delegation struct {
+	NS    []string `json:",omitzero"`
+	Chain []string `json:",omitzero"` // the NS RRset that it stands in for: when that changes, it ends
+	CSYNC bool     `json:",omitzero"`
 }
 
 // Own is a key of ours that is, or was until lately, in the served sets.
@@ -107,7 +119,7 @@ func (z *Zone) validate(key string) error {
 	if Key(z.Name, z.Nameservers) != key {
 		return errors.New("it is about another zone")
 	}
-	names := [][]string{{z.Name}, z.Nameservers, z.Target, z.NS, z.Imported}
+	names := [][]string{{z.Name}, z.Nameservers, z.Target, z.NS, z.Imported, z.Delegation.NS, z.Delegation.Chain}
 	for _, list := range names {
 		if err := checkNames(list); err != nil {
 			return err
