@@ -18,9 +18,12 @@ const maxOctets = 255
 // It fails if name is not a domain name.
 func Canonical(name string) (string, error) {
 	wire := make([]byte, maxOctets)
-	whole, ends := absolute(name)
+	whole := name
+	if !IsAbsolute(name) {
+		whole += "."
+	}
 	n, err := dns.PackDomainName(whole, wire, 0, nil, false)
-	if err != nil || name == "" || !ends {
+	if err != nil || name == "" || !IsAbsolute(whole) {
 		return "", fmt.Errorf("%.300q is not a domain name", name)
 	}
 	canonical, _, err := dns.UnpackDomainName(wire[:n], 0)
@@ -30,16 +33,12 @@ func Canonical(name string) (string, error) {
 	return dns.CanonicalName(canonical), nil
 }
 
-// absolute returns name with a dot at its end that is not escaped, and whether
-// it has a last label that ends. dns.Fqdn takes an escaped dot for that after a
-// letter that is not ASCII, and the last label would be lost.
-func absolute(name string) (string, bool) {
+// IsAbsolute reports whether name ends with a dot that is not escaped. dns.IsFqdn
+// takes an escaped dot for that after a letter that is not ASCII.
+func IsAbsolute(name string) bool {
 	rest, dot := strings.CutSuffix(name, ".")
-	escaped := (len(rest)-len(strings.TrimRight(rest, `\`)))%2 == 1
-	if dot && !escaped {
-		return name, true
-	}
-	return name + ".", dot || !escaped
+	escapes := len(rest) - len(strings.TrimRight(rest, `\`))
+	return dot && escapes%2 == 0
 }
 
 // Compare orders two canonical names as NSEC chains are ordered: label by

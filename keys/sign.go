@@ -23,7 +23,7 @@ func Sign(rrs []dns.RR, signers []*Key, inception, expiration time.Time) ([]*dns
 		return nil, fmt.Errorf("signing %q: the records are not one RRset", rrs[0].Header().Name)
 	}
 	owner := rrs[0].Header().Name
-	if !dns.IsFqdn(owner) {
+	if !domain.IsAbsolute(owner) {
 		return nil, fmt.Errorf("signing %.300q: the name is relative", owner)
 	}
 	if _, ok := dns.IsDomainName(owner); !ok {

@@ -98,7 +98,7 @@ func TestSignRefuses(t *testing.T) {
 // miekg/dns counts labels modulo 256, and would sign another name: a wildcard.
 func TestSignRefusesWhatIsNoName(t *testing.T) {
 	k := generate(t, ".", dns.ED25519, dns.ZONE)
-	for _, owner := range []string{strings.Repeat(".", 256) + " .", strings.Repeat("a.", 257), strings.Repeat("a", 64) + ".", "a..", "a", ""} {
+	for _, owner := range []string{strings.Repeat(".", 256) + " .", strings.Repeat("a.", 257), strings.Repeat("a", 64) + ".", "a..", "a", "", `ϸ\\\.`, `Ψ\.`} {
 		rr := &dns.TXT{Hdr: dns.RR_Header{Name: owner, Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{"x"}}
 		if sigs, err := Sign([]dns.RR{rr}, []*Key{k}, time.Unix(0, 0), time.Unix(1000, 0)); err == nil {
 			t.Errorf("Expected no signature at %.20q, got %v", owner, sigs)
