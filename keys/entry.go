@@ -130,7 +130,7 @@ func (p *planner) heirs(k *Key, ks []*Key) (heirs []*Key, wait string) {
 	}
 	wait = "no other key of ours that is to stay signs DNSKEY"
 	for _, h := range ks {
-		if far, _ := p.wish(h); h.ID() == k.ID() || !h.Role.SecureEntry() || far != stays || p.newAlgorithm(h) != "" {
+		if far, _ := p.wish(h); h.ID() == k.ID() || !h.Role.SecureEntry() || far != stays {
 			continue
 		}
 		switch seen := p.facts.Seen[h.ID()]; {

@@ -40,8 +40,17 @@ type advance struct {
 // owner wants it: target, the zone's NS and the parent's.
 func hosts(s State, f Facts) []string { return union(f.Target, f.NS, s.ParentNS) }
 
-// Hosts returns the nameservers that have to be looked at.
-func Hosts(s State, f Facts) []string { return hosts(s, f) }
+// Hosts returns the nameservers that have to be looked at, those first that the
+// owner wants and those last that only the parent, without a signature, names.
+func Hosts(s State, f Facts) []string {
+	var all []string
+	for _, host := range slices.Concat(union(f.Target), union(f.NS), s.ParentNS) {
+		if !slices.Contains(all, host) {
+			all = append(all, host)
+		}
+	}
+	return all
+}
 
 // remember makes a record for every host and key that there is none of, and
 // drops those that nothing depends on.
@@ -259,13 +268,12 @@ func (a *advance) sync() {
 // phase returns the phase that the state amounts to.
 func (a *advance) phase() Phase {
 	all := hosts(a.State, a.f)
-	absent := a.DSStatus.Absent() && !a.DSAt.Before(a.AbsentFrom)
 	switch {
 	case a.left():
 		return Left
 	case len(a.c.external(all, a.f.Peers)) == 0:
 		return Single
-	case absent:
+	case a.insecure():
 		return Insecure
 	case !a.f.Serving || len(a.f.Missing) > 0:
 		return Collecting
@@ -278,6 +286,9 @@ func (a *advance) phase() Phase {
 	}
 	return Complete
 }
+
+// insecure reports whether nothing validates: DS is absent, in every cache.
+func (s *State) insecure() bool { return s.DSStatus.Absent() && !s.DSAt.Before(s.AbsentFrom) }
 
 // left reports whether none of our nameservers is one of the zone's.
 func (s *State) left(c Config) bool {

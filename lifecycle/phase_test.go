@@ -213,6 +213,33 @@ func TestWhatNSMayBe(t *testing.T) {
 	}
 }
 
+// A zone of ours alone gains nameservers of ours.
+func TestOneProviderWaitsForItsOwnNameservers(t *testing.T) {
+	const a2 = "ns2.example.net."
+	z := newLife(t)
+	z.c.Own, z.f.Target, z.f.Peers, z.f.Joint.CDNSKEY = []string{a1, a2}, []string{a1, a2}, nil, []merge.Key{ksk(1)}
+	for range 30 {
+		z.pass(time.Hour).read(z.parent(digests(ksk(1)), a1), z.good(a1, a2).spoil(a2, lacks)).expect(Single)
+	}
+	if r := z.report(); r.MayAdd || !slices.Equal(r.NS, []string{a1}) {
+		t.Errorf("Expected a nameserver that lacks keys to wait, got %+v", r)
+	}
+	for range 30 {
+		z.pass(time.Hour).read(z.parent(digests(ksk(1)), a1), z.good(a1, a2))
+	}
+	if r := z.report(); !r.MayAdd || !slices.Equal(r.NS, []string{a1, a2}) {
+		t.Errorf("Expected NS to be allowed to gain it, got %+v", r)
+	}
+}
+
+func TestHostsThatOnlyTheParentNamesAreLookedAtLast(t *testing.T) {
+	z := newLife(t)
+	z.read(z.parent(nil, a1, "a.example.com."), Look{})
+	if got, want := Hosts(z.s, z.f), []string{a1, b1, "a.example.com."}; !slices.Equal(got, want) {
+		t.Errorf("Expected %v, got %v", want, got)
+	}
+}
+
 func TestDeletedDSCountsOnceCachesHaveForgottenIt(t *testing.T) {
 	z := newLife(t)
 	z.read(z.parent(digests(ksk(1)), a1), z.good(a1, b1)).expect(Converged)

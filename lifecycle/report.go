@@ -71,6 +71,9 @@ type KeyReport struct {
 // none since the start.
 func ReportOf(c Config, s State, f Facts, l Look, now time.Time) Report {
 	r := Report{Phase: s.Phase, Converged: !s.ConvergedSince.IsZero(), MayAdd: s.Phase.MayAdd(), NS: f.NS}
+	if s.Phase == Single { // more nameservers of our own
+		r.MayAdd = !s.SyncedAt.IsZero() || s.insecure()
+	}
 	stay := common(f.NS, f.Target)
 	switch {
 	case r.MayAdd:
