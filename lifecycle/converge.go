@@ -28,6 +28,11 @@ func excused(s *State, f Facts, name string, now time.Time) bool {
 // not heard is taken to be as it was seen last, for a while.
 func (a *advance) converge() {
 	all := hosts(a.State, a.f)
+	for i := range a.Hosts {
+		if h := &a.Hosts[i]; !slices.Contains(all, h.Name) {
+			h.Heard, h.Silent = time.Time{}, time.Time{} // what it served counts no more if it comes back
+		}
+	}
 	result, interrupted := yes, false
 	if len(all) == 0 || !a.f.Serving {
 		result = no

@@ -213,6 +213,21 @@ func TestWhatNSMayBe(t *testing.T) {
 	}
 }
 
+// Nobody looked at it meanwhile.
+func TestAHostThatComesBackIsLookedAtAnew(t *testing.T) {
+	z := newLife(t)
+	both := digests(ksk(1), ksk(2))
+	for range 30 {
+		z.pass(time.Hour).read(z.parent(both, a1), z.good(a1, b1))
+	}
+	z.expect(Synced)
+	z.f.Target = []string{a1}
+	z.pass(time.Minute).read(z.parent(both, a1), Look{})
+	z.f.Target = []string{a1, b1}
+	z.pass(time.Minute).read(Parent{}, Look{}).expect(Joint)
+	z.pass(time.Minute).read(z.parent(both, a1), z.good(a1, b1)).expect(Converged, "until")
+}
+
 // A zone of ours alone gains nameservers of ours.
 func TestOneProviderWaitsForItsOwnNameservers(t *testing.T) {
 	const a2 = "ns2.example.net."
