@@ -192,9 +192,7 @@ func collected(t *testing.T, p Peer, a Announcement, now time.Time) Peer {
 		t.Fatalf("Expected the same announcement to change nothing, got %v", none)
 	}
 	before, after := refs(p.dnskeys()), refs(next.dnskeys())
-	for _, r := range change.DNSKEY.Added {
-		before = append(before, r)
-	}
+	before = append(before, change.DNSKEY.Added...)
 	before = slices.DeleteFunc(before, func(r Ref) bool { return slices.Contains(change.DNSKEY.Removed, r) })
 	if !slices.Equal(sortRefs(before), after) {
 		t.Fatalf("Expected the change %v to lead to %v, got %v", change, after, before)

@@ -77,7 +77,7 @@ func wholeFile(tb testing.TB) ([]byte, map[string]Zone) {
 		tb.Fatal(err)
 	}
 	zones := make(map[string]Zone)
-	write := func(i int, z Zone) {
+	write := func(z Zone) {
 		zones[Key(z.Name, hosts)] = z
 		record, err := encode(Key(z.Name, hosts), z)
 		if err != nil {
@@ -91,14 +91,14 @@ func wholeFile(tb testing.TB) ([]byte, map[string]Zone) {
 		}
 	}
 	for i := range 8 {
-		write(i, testZone(fmt.Sprintf("z%d.example.org.", i), 1))
+		write(testZone(fmt.Sprintf("z%d.example.org.", i), 1))
 	}
 	large := testZone("z3.example.org.", 2) // more than a page
 	for i := range MaxPeerKeys {
 		large.Joint.DNSKEY = append(large.Joint.DNSKEY, testKey(i))
 	}
-	write(3, large)
-	write(4, testZone("z4.example.org.", 2))
+	write(large)
+	write(testZone("z4.example.org.", 2))
 	if err := db.Close(); err != nil {
 		tb.Fatal(err)
 	}
