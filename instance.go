@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/plugin"
@@ -17,6 +18,7 @@ import (
 	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/notify"
 	"github.com/coredns-mske/mske/observe"
 	"github.com/coredns-mske/mske/refresh"
 	"github.com/coredns-mske/mske/serve"
@@ -296,6 +298,7 @@ func (inst *instance) background() (refresh.Config, error) {
 			Distrust:    z.stanza.distrust,
 			DeleteDS:    z.stanza.deleteDS,
 			Auto:        z.stanza.auto,
+			Notifier:    made.notifier(fetcher),
 		}
 		config.Zones = append(config.Zones, r)
 		to.zones[r], byZone[z] = z, r
@@ -314,6 +317,7 @@ type parts struct {
 	watchers  map[*stanza]*keys.Watcher
 	fetchers  map[string]*fetch.Fetcher
 	observers map[view]*observe.Observer
+	notifiers map[*fetch.Fetcher]*notify.Sender
 }
 
 // view is how zones are looked at from outside.
@@ -323,7 +327,18 @@ type view struct {
 }
 
 func newParts() *parts {
-	return &parts{watchers: make(map[*stanza]*keys.Watcher), fetchers: make(map[string]*fetch.Fetcher), observers: make(map[view]*observe.Observer)}
+	return &parts{
+		watchers: make(map[*stanza]*keys.Watcher), fetchers: make(map[string]*fetch.Fetcher),
+		observers: make(map[view]*observe.Observer), notifiers: make(map[*fetch.Fetcher]*notify.Sender),
+	}
+}
+
+// notifier returns what tells others of changes, who are found by way of f.
+func (p *parts) notifier(f *fetch.Fetcher) *notify.Sender {
+	if p.notifiers[f] == nil {
+		p.notifiers[f] = notify.New(f, time.Now)
+	}
+	return p.notifiers[f]
 }
 
 // observer returns what looks at zones from outside by way of f.
@@ -369,7 +384,10 @@ func reportResolver(r fetch.Resolver, why error) {
 var (
 	_ refresh.Publisher = (*publisher)(nil)
 	_ refresh.Outside   = (*observe.Observer)(nil)
-	_ refresh.Prober    = (*fetch.Fetcher)(nil) // without it rule P4's second probe is left out
+	_ refresh.Notifier  = (*notify.Sender)(nil)
+
+	_ refresh.FreshFetcher = (*fetch.Fetcher)(nil)
+	_ refresh.Prober       = (*fetch.Fetcher)(nil) // without it rule P4's second probe is left out
 )
 
 // publisher hands views from the background to the handlers.

@@ -31,13 +31,9 @@ import (
 // with an error and does nothing.
 const HostType = dns.TypeDNSKEY
 
-var (
-	// ErrNoEndpoint says that the parent names nobody to be told.
-	ErrNoEndpoint = errors.New("the parent has no DSYNC record for it")
-	// ErrBusy says that all was dropped, as the addresses have been sent enough
-	// for now.
-	ErrBusy = errors.New("dropped: too much was sent there lately")
-)
+// ErrBusy says that all was dropped, as the addresses have been sent enough for
+// now.
+var ErrBusy = errors.New("dropped: too much was sent there lately")
 
 // Network is what a [Sender] asks for names. A *fetch.Fetcher is one.
 type Network interface {
@@ -66,27 +62,26 @@ func New(n Network, now func() time.Time) *Sender {
 // Parent tells the parent of zone that its RRset of qtype, CDS for CDNSKEY too,
 // or CSYNC, has changed, and returns when somebody has answered. It is to be
 // called when every nameserver of the zone serves what is new, since the parent
-// looks at once (RFC 9859 section 4.2). The error is [ErrNoEndpoint] where
-// nobody wants to be told.
-func (s *Sender) Parent(ctx context.Context, zone string, qtype uint16) error {
+// looks at once (RFC 9859 section 4.2). told is false where nobody wants to be.
+func (s *Sender) Parent(ctx context.Context, zone string, qtype uint16) (told bool, err error) {
 	records, secure, err := s.discover(ctx, zone)
 	if err != nil {
-		return err
+		return false, err
 	}
 	endpoints := endpointsFor(records, qtype)
 	if len(endpoints) == 0 {
-		return ErrNoEndpoint
+		return false, nil
 	}
 	// One that answers is enough.
 	var errs []error
 	for _, e := range endpoints {
 		err := s.endpoint(ctx, e, zone, qtype, secure)
 		if err == nil {
-			return nil
+			return true, nil
 		}
 		errs = append(errs, fmt.Errorf("%s port %d: %w", e.Target, e.Port, err))
 	}
-	return errors.Join(errs...)
+	return false, errors.Join(errs...)
 }
 
 // maxEndpoints is how many endpoints are tried. There is one (RFC 9859 section

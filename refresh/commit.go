@@ -408,6 +408,19 @@ func (e *Engine) retry(z *zone, err error) {
 	e.wake(z, z.decideAt)
 }
 
+// shown takes over what j published of keys and NS. The phase depends on NS.
+func (e *Engine) shown(z *zone, j *job) {
+	s := delegated(z.facts.state, j.delegated.Delegation)
+	if !slices.Equal(z.facts.state.NS, s.NS) || !reflect.DeepEqual(z.facts.state.Delegation, s.Delegation) {
+		e.loop.dirty[z], z.published = true, e.loop.now
+		e.lookSoon(z)
+	}
+	if !difference(s.Joint, j.served).None() {
+		z.published = e.loop.now
+	}
+	z.facts.state = s
+}
+
 // show publishes the apex of j.
 func (e *Engine) show(z *zone, j *job) {
 	e.config.Publisher.PublishApex(z.Zone, j.apex)
@@ -417,10 +430,7 @@ func (e *Engine) show(z *zone, j *job) {
 		if c := difference(z.facts.state.Joint, j.served); !c.None() {
 			z.log.Infof("%s serves %s", z.title, c)
 		}
-		if was := z.facts.state.NS; !slices.Equal(was, delegated(z.facts.state, j.delegated.Delegation).NS) {
-			e.loop.dirty[z] = true // the phase depends on it
-		}
-		z.facts.state = delegated(z.facts.state, j.delegated.Delegation)
+		e.shown(z, j)
 		z.facts.state.Joint, z.facts.state.Signatures = j.served, j.apex.Signatures()
 	}
 	z.signAt = time.Time{}

@@ -38,6 +38,7 @@ type loop struct {
 	probes  pool
 	parents pool
 	sights  pool
+	notices pool
 	writes  pool
 	scans   pool
 	builds  pool
@@ -51,6 +52,7 @@ type loop struct {
 	writeFails   int
 	storeProblem string
 	buildAt      time.Time
+	telling      []*zone // whose announcements changed
 	scanAt       time.Time
 
 	panics         int
@@ -65,6 +67,7 @@ func (l *loop) init() {
 	l.probes.limit = maxProbes
 	l.parents.limit = maxParents
 	l.sights.limit = maxSights
+	l.notices.limit = maxNotices
 	l.looks.limit = maxLooks
 	l.writes.limit = maxWrites
 	l.scans.limit = maxScans

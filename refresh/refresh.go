@@ -88,6 +88,8 @@ type Zone struct {
 	Distrust Distrust
 	DeleteDS bool // ask the parent to remove DS (rule M7)
 
+	Notifier Notifier // nil: nobody is told of changes
+
 	// Auto has NS follow the target, and the parent be asked to, as soon as the
 	// phase allows.
 	Auto bool

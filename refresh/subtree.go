@@ -90,6 +90,10 @@ func (e *Engine) announce(z *zone, d decision) {
 	for _, t := range z.announcedIn {
 		t.dirty = true
 	}
+	if !z.telling {
+		z.telling = true
+		e.loop.telling = append(e.loop.telling, z)
+	}
 }
 
 // enclosed lets the subtrees that z encloses be built anew: they are signed
@@ -216,6 +220,7 @@ func (e *Engine) built(t *subtree, s *serve.Subtree, err error) {
 	t.zone.settle(topic)
 	t.view = s
 	e.config.Publisher.PublishSubtree(t.Subtree, s)
+	e.tell()
 	if at := s.Renew(); !at.IsZero() {
 		t.renewAt = latest(at, e.loop.now.Add(signRetry))
 	}

@@ -51,7 +51,7 @@ func (e *Engine) resume(first bool) {
 		}
 		l.scanAt, l.writeAt, l.buildAt, l.statusAt, l.statusNext = l.now, l.now, l.now, l.now, l.now
 	}
-	for _, p := range []*pool{&l.looks, &l.probes, &l.parents, &l.sights, &l.writes, &l.scans, &l.builds} {
+	for _, p := range []*pool{&l.looks, &l.probes, &l.parents, &l.sights, &l.notices, &l.writes, &l.scans, &l.builds} {
 		e.dispatch(p)
 	}
 }
@@ -74,6 +74,10 @@ func (e *Engine) clockSet(d time.Duration) {
 		move(d, &z.due, &z.pollAt, &z.readAt) // all alike: the heap's order stays
 		o := &z.outside
 		move(d, &z.began, &o.parent.asked, &o.parent.next, &o.servers.asked, &o.servers.next, &o.look.At, &o.newLook.At, &o.newParent.At)
+		move(d, &z.published)
+		for i := range z.errands {
+			move(d, &z.errands[i].next)
+		}
 		for _, c := range z.fetching {
 			move(d, &c.asked, &c.next, &c.ended)
 		}

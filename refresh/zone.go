@@ -60,6 +60,10 @@ type zone struct {
 	log         Logger
 	panics      int
 	notified    atomic.Bool // somebody said that there is something new
+
+	telling   bool // others are to be told of the announcement
+	errands   [len(errandTypes)]errand
+	published time.Time // when what shown says of keys and NS was
 }
 
 // facts are what the decisions about a zone depend on, beside the time.
@@ -118,6 +122,7 @@ func (e *Engine) tick(z *zone) {
 	e.collect(z)
 	z.hush()
 	e.observe(z)
+	e.runErrands(z)
 	if due(z.decideAt, now) || due(z.signAt, now) {
 		e.loop.dirty[z] = true
 	}
@@ -134,6 +139,9 @@ func (e *Engine) tick(z *zone) {
 		if !g.running {
 			next = append(next, g.next)
 		}
+	}
+	for _, r := range z.errands {
+		next = append(next, r.next)
 	}
 	for _, at := range next {
 		if !at.IsZero() && at.After(now) {

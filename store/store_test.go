@@ -49,6 +49,7 @@ func testZone(name string, n int) Zone {
 		Signatures: Signatures{sig.(*dns.RRSIG)},
 		Life:       testLife(k, ds, at),
 		Seed:       lifecycle.Seed{At: at, DNSKEY: []merge.Key{k}, CDNSKEY: []merge.Key{k}, CDS: []merge.DS{ds}, TTL: time.Hour, Until: at},
+		Told:       "0123456789abcdef",
 		Serial:     7,
 	}
 }

@@ -36,6 +36,7 @@ const (
 	maxJoint      = MaxOwnKeys + MaxHosts*2*MaxPeerKeys
 	maxSignatures = 4 * MaxOwnKeys
 	maxPhase      = 32   // octets
+	maxTold       = 32   // octets
 	maxPublicKey  = 2048 // octets of base64: RSA of 4096 bits, the longest supported, takes 688
 	maxDigest     = 128  // hexadecimal digits: SHA-512
 )
@@ -79,6 +80,7 @@ type Zone struct {
 	Life lifecycle.State `json:",omitzero"`
 	Seed lifecycle.Seed  `json:",omitzero"`
 
+	Told   string `json:",omitzero"` // identifies the announcement that the other nameservers were told of last
 	Serial uint32 // of the SOA record, in a delegated signaling zone (rule P3)
 }
 
@@ -132,6 +134,9 @@ func (z *Zone) validate(key string) error {
 		if err := checkKey(o.Key); err != nil {
 			return err
 		}
+	}
+	if len(z.Told) > maxTold {
+		return fmt.Errorf("a digest of %d octets, more than %d", len(z.Told), maxTold)
 	}
 	if len(z.Signatures) > maxSignatures {
 		return fmt.Errorf("%d signatures, more than %d", len(z.Signatures), maxSignatures)
