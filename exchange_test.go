@@ -15,8 +15,9 @@ import (
 	"github.com/coredns-mske/mske/validate"
 )
 
-// demo starts Corefile.example, on other ports than it says.
-func demo(t *testing.T) (s *server, port string) {
+// demo starts Corefile.example, on other ports than it says and with these
+// replacements.
+func demo(t *testing.T, replace ...string) (s *server, port string) {
 	t.Helper()
 	text, err := os.ReadFile("Corefile.example")
 	if err != nil {
@@ -29,7 +30,7 @@ func demo(t *testing.T) (s *server, port string) {
 		}
 		l.Close()
 	}
-	corefile := strings.NewReplacer("1053", "PORT", "example/mske.db", filepath.Join(t.TempDir(), "mske.db"), "refresh 1s 10s", "refresh 1s 1s").Replace(string(text))
+	corefile := strings.NewReplacer(append(replace, "1053", "PORT", "example/mske.db", filepath.Join(t.TempDir(), "mske.db"), "refresh 1s 10s", "refresh 1s 1s")...).Replace(string(text))
 	s = start(t, corefile)
 	_, port, err = net.SplitHostPort(s.addr)
 	if err != nil {
