@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/internal/lab"
 )
 
 // endpoint is a server that takes NOTIFY messages, over UDP and TCP.
@@ -71,7 +73,7 @@ func TestParentIsToldAtItsEndpoint(t *testing.T) {
 	n := parents(t)
 	e := listen(t, acknowledge)
 	d := DSYNC{RRtype: dns.TypeCSYNC, Scheme: SchemeNotify, Port: e.addr.Port(), Target: "endpoint.example."}
-	n.lab.Zone("each.").Records = at(t, "child._dsync.each.", d)
+	n.lab.Add(lab.Zone{Name: "each.", Records: at(t, "child._dsync.each.", d)})
 	n.addrs["endpoint.example."] = []netip.AddrPort{netip.AddrPortFrom(e.addr.Addr(), 53)}
 	s := New(n, time.Now)
 	if told, err := s.Parent(t.Context(), "child.each.", dns.TypeCSYNC); err != nil || !told {
