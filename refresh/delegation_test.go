@@ -1,6 +1,8 @@
 package refresh
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
@@ -179,5 +181,30 @@ func TestAutoTurnedOffGivesNSBackToTheChain(t *testing.T) {
 		w.startMinutely()
 		w.pass(time.Hour)
 		w.expectNS(false)
+	})
+}
+
+func TestNSStaysWhileItCannotBeStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.zone.Auto = true
+		n := w.online()
+		p := w.join()
+		n.serves(theirNS, p)
+		n.change(func(n *internet) { n.ds = digestsOf(w.ksk.ID(), p.ksk) })
+		e := w.startMinutely()
+		w.until(e, lifecycle.Converged, time.Hour)
+		path := filepath.Join(w.dir, "mske.db")
+		if err := os.Rename(path, path+".away"); err != nil { // every write fails from here
+			t.Fatal(err)
+		}
+		w.until(e, lifecycle.Synced, 5*time.Hour)
+		w.pass(30 * time.Minute)
+		w.expectNS(false)
+		if err := os.Rename(path+".away", path); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(10 * time.Minute)
+		w.expectNS(true, ourNS, theirNS)
 	})
 }
