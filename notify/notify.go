@@ -26,9 +26,11 @@ import (
 )
 
 // HostType is the QTYPE of what nameservers are told: that keys of the zone have
-// changed. With SOA they would look for a new version of the zone, or transfer
-// it, and CDS speaks of the parent's DS. Who knows NOTIFY for SOA only, answers
-// with an error and does nothing.
+// changed. With SOA they would look for a new version of the zone, and transfer
+// it, and CDS speaks of the parent's DS. BIND 9.18 and Knot DNS know NOTIFY for SOA
+// only, and answer FORMERR. NSD and the secondary plugin do not look at the type:
+// from addresses that they take NOTIFYs from, they ask their primary for its
+// serial.
 const HostType = dns.TypeDNSKEY
 
 // ErrBusy says that all was dropped, as the addresses have been sent enough for
