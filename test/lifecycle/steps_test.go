@@ -1,0 +1,279 @@
+package lifecycle
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// begin has p be the zone's only provider, with a KSK and a ZSK or, for csk, one
+// key for both.
+func (w *world) begin(p *provider, csk bool) {
+	w.t.Helper()
+	w.ns = []string{p.host}
+	w.serial = 1
+	p.makeKeys(csk)
+	w.parent.start(w.ns, p.signers[0])
+	w.startResolvers()
+	p.start()
+	w.startTrace()
+	w.startLoad()
+}
+
+// makeKeys makes the first keys of a provider.
+func (p *provider) makeKeys(csk bool) {
+	p.signers = []string{p.keygen("KSK")}
+	if csk {
+		p.csks = append(p.csks, p.signers[0])
+	} else {
+		p.signers = append(p.signers, p.keygen("ZSK"))
+	}
+}
+
+// join has new providers come to those that there are, by the CNS RRset, which
+// also may leave out some of these. NS follows as soon as one of the providers
+// says that it may.
+func (w *world) join(target []string, before, joining []*provider, static bool) {
+	w.t.Helper()
+	marks := make(map[*provider]int)
+	for _, p := range slices.Concat(before, joining) {
+		marks[p] = len(p.log())
+	}
+	w.cns = target
+	for _, p := range joining {
+		p.start()
+	}
+	if static {
+		w.static.start(before[0])
+	}
+	w.publish(target, w.ns)
+	everybody := slices.Concat(before, joining)
+	guide := everybody[w.rng.IntN(len(everybody))]
+	w.t.Logf("%s %s is asked when NS may change", clock(), guide.name)
+	guide.await(marks[guide], `Zone "example.co.uk." is (joint|converged)`)
+	guide.await(marks[guide], `Zone "example.co.uk." is ds-synced.*NS may be the target now`)
+	w.changeNS(target)
+}
+
+// changeNS has the owner and the parent name the target in NS.
+func (w *world) changeNS(target []string) {
+	w.t.Helper()
+	steps := []func(){
+		func() { w.publish(w.cns, target) },
+		func() { w.parent.delegate(target) },
+	}
+	w.rng.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
+	for _, step := range steps {
+		step()
+		w.pass("the next change of NS", time.Now().Add(time.Duration(w.rng.IntN(3000))*time.Millisecond))
+	}
+}
+
+// complete waits until a provider says that all is as the owner wants it.
+func (w *world) complete(ps ...*provider) {
+	w.t.Helper()
+	for _, p := range ps {
+		w.await(p.name+" to be complete", func() error {
+			if line := p.last(`Zone "example.co.uk." is `); !strings.Contains(line, `Zone "example.co.uk." is complete`) {
+				return errors.New(line)
+			}
+			return nil
+		})
+	}
+	w.t.Logf("%s %d answers so far", clock(), w.load.total())
+}
+
+// leave has a provider leave by NS: CNS, if there is one, and NS stop to name it.
+// It is stopped when it says that the zone may be deleted there.
+func (w *world) leave(p *provider, stay ...*provider) {
+	w.t.Helper()
+	target := slices.DeleteFunc(slices.Clone(w.ns), func(h string) bool { return h == p.host })
+	marks := make(map[*provider]int)
+	for _, q := range append(stay, p) {
+		marks[q] = len(q.log())
+	}
+	if len(w.cns) > 0 {
+		w.cns = target
+	}
+	w.changeNS(target)
+	w.left(p, marks, stay...)
+}
+
+// left waits until a provider may stop, and until those that stay have dropped
+// its keys.
+func (w *world) left(p *provider, marks map[*provider]int, stay ...*provider) {
+	w.t.Helper()
+	line := p.await(marks[p], `Zone "example.co.uk." is left.*it may be deleted here from`)
+	w.pass(p.name+" to be allowed to stop", p.timeIn(line, "it may be deleted here from"))
+	p.stop()
+	for _, q := range stay {
+		q.await(marks[q], strings.ReplaceAll(p.host, ".", `\.`)+` has left, and caches have forgotten it: its keys go`)
+	}
+}
+
+// leaveStatic has the static peer leave.
+func (w *world) leaveStatic(stay ...*provider) {
+	w.t.Helper()
+	target := slices.DeleteFunc(slices.Clone(w.ns), func(h string) bool { return h == w.static.host })
+	marks := make(map[*provider]int)
+	for _, q := range stay {
+		marks[q] = len(q.log())
+	}
+	if len(w.cns) > 0 {
+		w.cns = target
+	}
+	w.changeNS(target)
+	for _, q := range stay {
+		q.await(marks[q], strings.ReplaceAll(w.static.host, ".", `\.`)+` has left, and caches have forgotten it: its keys go`)
+	}
+	w.static.stop()
+	for _, q := range stay {
+		for _, key := range []string{w.static.ksk, w.static.zsk} {
+			q.gone(key)
+		}
+	}
+}
+
+// keyInfo is what `mske check --json` says of a key.
+type keyInfo struct {
+	Tag uint16
+	DS  bool
+	At  map[string]struct{ DNSKEY, CDS string }
+}
+
+// check is what `mske check` sees.
+func (w *world) check() (keys map[uint16]keyInfo, phase string, err error) {
+	cmd := exec.Command(ours(w.t, "mske"), "check", "--json", "--resolver", w.fetchAddr, "--trust-anchor", w.anchor, "--port", w.port, shared) // #nosec G204 -- our program
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) {
+		return nil, "", fmt.Errorf("%w: %s", err, out)
+	}
+	var o struct {
+		Phase string
+		Keys  []keyInfo
+	}
+	if err := json.Unmarshal(out, &o); err != nil {
+		return nil, "", fmt.Errorf("%w in %s", err, out)
+	}
+	keys = make(map[uint16]keyInfo)
+	for _, k := range o.Keys {
+		keys[k.Tag] = k
+	}
+	return keys, o.Phase, nil
+}
+
+// awaitKey waits until mske check says something of a key.
+func (w *world) awaitKey(key, what string, done func(keyInfo, bool) bool) {
+	w.t.Helper()
+	var last time.Time
+	problem := errors.New("not looked yet")
+	w.await(fmt.Sprintf("mske check to see key %d %s", tag(key), what), func() error {
+		if time.Since(last) < 2*time.Second {
+			return problem
+		}
+		keys, phase, err := w.check()
+		last = time.Now()
+		if err != nil {
+			problem = err
+			return err
+		}
+		k, there := keys[tag(key)]
+		if done(k, there) {
+			return nil
+		}
+		problem = fmt.Errorf("%s: %+v", phase, k)
+		return problem
+	})
+	w.t.Logf("%s mske check: key %d is %s", clock(), tag(key), what)
+}
+
+// inDS waits until the parent's DS names a key.
+func (w *world) inDS(key string) {
+	w.t.Helper()
+	w.awaitKey(key, "in DS", func(k keyInfo, there bool) bool { return there && k.DS })
+}
+
+// gone waits until p does not serve a key any more.
+func (p *provider) gone(key string) {
+	p.w.t.Helper()
+	p.w.awaitKey(key, "gone from "+p.name, func(k keyInfo, there bool) bool {
+		return !there || k.At[p.host].DNSKEY == "no" && k.At[p.host].CDS == "no" && !k.DS
+	})
+}
+
+// maySign waits until p says that its key may sign the zone's data.
+func (p *provider) maySign(mark int, key string) {
+	p.w.t.Helper()
+	const words = "it may sign the zone's data from"
+	line := p.await(mark, fmt.Sprintf(`our key %d is at every nameserver.*%s`, tag(key), words))
+	p.w.pass(fmt.Sprintf("key %d to be in all caches", tag(key)), p.timeIn(line, words))
+}
+
+// rollZSK replaces the ZSK: the new one is published, signs once mske says that
+// it may, and then the old one is to go. mske keeps it as long as caches may
+// need it.
+func (p *provider) rollZSK() {
+	p.w.t.Helper()
+	ksk, old := p.signers[0], p.signers[1]
+	mark := len(p.log())
+	key := p.keygen("ZSK")
+	p.maySign(mark, key)
+	p.sign(ksk, key)
+	p.settime(old, "-I", "now", "-D", "now")
+	p.gone(old)
+}
+
+// rollKSK replaces the KSK. An operator in a hurry says at once that the old one
+// is to go: mske carries that out when it is safe.
+func (p *provider) rollKSK() {
+	p.w.t.Helper()
+	old, zsk := p.signers[0], p.signers[1]
+	key := p.keygen("KSK")
+	hurry := p.w.rng.IntN(2) == 0
+	if !hurry {
+		p.w.inDS(key)
+	}
+	p.sign(key, zsk)
+	p.settime(old, "-I", "now", "-D", "now")
+	p.gone(old)
+	p.w.inDS(key)
+}
+
+// rollCSK replaces a CSK, which is both: it signs data once mske says that it
+// may, and mske keeps the old one until DS has followed and caches have, too.
+func (p *provider) rollCSK() {
+	p.w.t.Helper()
+	old := p.signers[0]
+	mark := len(p.log())
+	key := p.keygen("KSK")
+	p.csks = append(p.csks, key)
+	p.maySign(mark, key)
+	p.sign(key)
+	p.settime(old, "-I", "now", "-D", "now")
+	p.gone(old)
+	p.w.inDS(key)
+}
+
+// rollAlgorithm replaces KSK and ZSK by such of another algorithm. The data has
+// to be signed with both before the new KSK may be in DS, and with both until
+// the old one has left it.
+func (p *provider) rollAlgorithm(algorithm string) {
+	p.w.t.Helper()
+	oldKSK, oldZSK := p.signers[0], p.signers[1]
+	mark := len(p.log())
+	ksk, zsk := p.keygen("KSK", "-a", algorithm), p.keygen("ZSK", "-a", algorithm)
+	p.maySign(mark, zsk)
+	p.sign(oldKSK, ksk, oldZSK, zsk)
+	p.w.inDS(ksk)
+	p.sign(ksk, oldZSK, zsk)
+	p.settime(oldKSK, "-I", "now", "-D", "now")
+	p.gone(oldKSK)
+	p.sign(ksk, zsk)
+	p.settime(oldZSK, "-I", "now", "-D", "now")
+	p.gone(oldZSK)
+}
