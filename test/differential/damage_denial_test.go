@@ -49,7 +49,7 @@ var denialDamages = []damage{
 	}),
 	rewritten("denial: next owner changed", breaks, false, func(rr dns.RR) { near(rr) }),
 	rewritten("denial: next owner too near, signed", breaks, true, near),
-	rewritten("denial: next owner the zone itself, signed", anything, true, func(rr dns.RR) {
+	rewritten("denial: next owner its own, signed", anything, true, func(rr dns.RR) {
 		if nsec, ok := rr.(*dns.NSEC); ok {
 			nsec.NextDomain = nsec.Hdr.Name
 		}

@@ -158,8 +158,8 @@ func (r *report) addFetched(c *outcome) {
 				continue
 			}
 			if unbound, recursor := explained(c, a, i, 0), explained(c, a, i, 1); unbound != nil && recursor != nil {
-				r.accepted = append(r.accepted, fmt.Sprintf("case %d, %s: unbound %s: %s; pdns-recursor %s: %s",
-					c.world.number, a.question, a.theirs[0].verdict, unbound.name, a.theirs[1].verdict, recursor.name))
+				r.accepted = append(r.accepted, fmt.Sprintf("case %d, %s, of %s: unbound %s: %s; pdns-recursor %s: %s",
+					c.world.number, result.Verdict, a.question, a.theirs[0].verdict, unbound.name, a.theirs[1].verdict, recursor.name))
 			} else {
 				r.fault(c, fmt.Sprintf("announcement through %s %s (%s), but %s: unbound %s; pdns-recursor %s",
 					peerNames[i], result.Verdict, result.Reason, a.question, a.theirs[0], a.theirs[1]))
