@@ -318,16 +318,19 @@ func TestAColdStartIsSeededFromTheZoneItself(t *testing.T) {
 		w.pass(10 * time.Second)
 		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
 		w.expectReady(e, true)
+		w.pass(150 * time.Minute) // nobody has told anything since
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
 
 		// What was served is stored: the next start is not cold.
 		c := w.crash()
 		c.zone.Outside = nil
-		c.startOnly()
+		c.startOnly().Stop()
 		c.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
 
 		// Once the host has told its keys, others that were seeded go.
 		old := newProvider(t)
 		n.change(func(n *internet) { n.hosts[theirNS].dnskey = append(n.hosts[theirNS].dnskey, old.zsk) })
+		e.Stop()
 		w = w.afresh(n)
 		w.startMinutely()
 		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk, old.zsk), with(w.ksk, p.ksk))

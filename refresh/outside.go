@@ -76,8 +76,12 @@ func (e *Engine) observe(z *zone) {
 		})
 	}
 	if g := &o.servers; !g.running && due(g.next, now) {
-		g.running = true
 		hosts := z.lookedAt()
+		if len(hosts) == 0 { // the zone has not been read yet
+			g.next = now.Add(e.pollEvery)
+			return
+		}
+		g.running = true
 		e.submit(&e.loop.sights, task{
 			zone: z,
 			run: func(ctx context.Context) func() {
