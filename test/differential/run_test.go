@@ -17,7 +17,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 1, "what the worlds are made from; 0: a random number")
-	casesFlag = flag.Int("cases", 300, "how many worlds to make")
+	casesFlag = flag.Int("cases", 240, "how many worlds to make")
 	caseFlag  = flag.Int("case", -1, "make the world of this case alone, and keep its files")
 )
 
