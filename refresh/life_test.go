@@ -115,7 +115,7 @@ func TestNobodyLeavesWhileTheParentCannotBeRead(t *testing.T) {
 		e, p := w.complete(n)
 		n.change(func(n *internet) { n.down = true })
 		w.chain.change(true, func(c *chainZone) { c.cns, c.ns = []string{ourNS}, []string{ourNS} })
-		w.pass(14 * 24 * time.Hour)
+		w.pass(4 * 24 * time.Hour)
 		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
 		expectLog(t, w.log, 1, "WARNING", "cannot be read")
 		n.change(func(n *internet) { n.down, n.ns = false, []string{ourNS} })

@@ -64,7 +64,7 @@ func TestTheLastKeyInDSStays(t *testing.T) {
 		e := w.startMinutely()
 		next := w.newKey(zoneName, 257)
 		w.removeKey(w.ksk)
-		w.pass(14 * 24 * time.Hour)
+		w.pass(4 * 24 * time.Hour)
 		w.expectSets([]merge.Key{w.ksk.ID(), next.ID(), w.zsk.ID()}, []merge.Key{w.ksk.ID(), next.ID()})
 		if r := w.report(e); len(r.Keys) == 0 {
 			t.Error("Expected our keys in the report")
