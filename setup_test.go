@@ -110,6 +110,10 @@ func TestParseKeepsWhatEachOptionSays(t *testing.T) {
 		{"algorithms strict", func(s *stanza) bool { return !s.lax }},
 		{"delegation manual", func(s *stanza) bool { return !s.auto }},
 		{"delegation auto", func(s *stanza) bool { return s.auto }},
+		{"distrust NS1.example.com 4711 0 ns2.example.com.", func(s *stanza) bool {
+			return slices.Equal(s.distrust.Hosts, []string{"ns1.example.com.", "ns2.example.com."}) && slices.Equal(s.distrust.Tags, []uint16{4711, 0})
+		}},
+		{"cds delete", func(s *stanza) bool { return s.deleteDS }},
 		{"nameserver_port 5300", func(s *stanza) bool { return s.port == 5300 }},
 		{"state sub.db", func(s *stanza) bool { return s.state == filepath.Join(f.dir, "sub.db") }},
 		{"trust_anchor anchor.ds", func(s *stanza) bool { return s.anchors != nil && len(s.anchorFiles) == 1 }},
@@ -248,6 +252,7 @@ func TestParseRejectsOptions(t *testing.T) {
 		{"distrust ns1.example.com NS1.example.com.", "named twice"},
 		{"distrust 1 01", "named twice"},
 		{"distrust 65536", "is no key tag"},
+		{"distrust ns1.example.net", "a nameserver of ours"},
 		{"distrust -1", "distrust takes host names and key tags"},
 		{"cds", "Wrong argument count"},
 		{"cds remove", "cds delete"},
@@ -355,6 +360,8 @@ func TestParseStanzasOfOneZone(t *testing.T) {
 		{"other roles", one("ns1.example.net", keysOf), one("ns1.example.net", "key file KSK ZSK csk"), "key differs"},
 		{"other nameservers", one("ns1.example.net", keysOf), one("ns1.example.net ns2.example.net", keysOf), "nameservers differs"},
 		{"other ttl", one("ns1.example.net", keysOf), one("ns1.example.net", keysOf+"\nttl 5m"), "ttl differs"},
+		{"other distrust", one("ns1.example.net", keysOf), one("ns1.example.net", keysOf+"\ndistrust 4711"), "distrust differs"},
+		{"other wishes for DS", one("ns1.example.net", keysOf), one("ns1.example.net", keysOf+"\ncds delete"), "cds differs"},
 		{"other delegation", one("ns1.example.net", keysOf), one("ns1.example.net", keysOf+"\ndelegation auto"), "delegation differs"},
 		{"delegation as by default", one("ns1.example.net", keysOf), one("ns1.example.net", keysOf+"\ndelegation manual"), ""},
 		{"other CNS", one("ns1.example.net", keysOf), one("ns1.example.net", keysOf+"\ncns ns1.example.com"), "cns differs"},
