@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type collection struct {
 	owner      string // the signaling name
 	known      merge.Announcement
 	at         time.Time
+	afresh     bool // what was insecure is asked again
 }
 
 // outcome is what one way of collecting came to.
@@ -66,6 +68,9 @@ func unannounceable(err error) string {
 // by collects in one way.
 func (c *collection) by(ctx context.Context, w way) outcome {
 	s := c.f.validator.Session(w.x)
+	if c.afresh {
+		s.Afresh()
+	}
 	if w.direct {
 		return c.direct(ctx, s)
 	}
@@ -136,7 +141,8 @@ func (c *collection) conclude(ctx context.Context, s *validate.Session, answers 
 	if err != nil {
 		var fault *validate.Error
 		costly := errors.As(err, &fault) && fault.Check == validate.CheckLimit
-		return outcome{Result: Result{Verdict: v, Reason: err.Error()}, again: v == Bogus || apart(err), costly: costly}
+		again := v == Bogus || apart(err) || v != Unreachable && c.doubtful(v, answers)
+		return outcome{Result: Result{Verdict: v, Reason: err.Error()}, again: again, costly: costly}
 	}
 	a := assemble(answers, c.at)
 	reason := fmt.Sprintf("%s: nothing is announced, as %s proves (RFC 4035 section 5.4)", c.rrsets(a), answers[0].result.Signer)
@@ -148,12 +154,29 @@ func (c *collection) conclude(ctx context.Context, s *validate.Session, answers 
 	if why := c.known.Replayed(a); why != "" {
 		return outcome{Result: Result{Verdict: Stale, Reason: fmt.Sprintf("%s: %s (RFC 4034 section 3.1.5)", c.owner, why)}, again: true}
 	}
+	again := v == Absent && c.doubtful(v, answers)
 	res := Result{Verdict: v, Reason: reason, TTL: min(answers[0].result.TTL, answers[1].result.TTL, answers[2].result.TTL)}
 	if v == Secure {
 		res.Announcement = a
 	}
-	return outcome{Result: res}
+	return outcome{Result: res, again: again}
 }
+
+// doubtful reports whether a verdict that validates may all the same be an old
+// answer's, though the host announced something before: nothing dates the lack of
+// a chain of trust or of the name, and what is refused may be older than what was
+// accepted.
+func (c *collection) doubtful(v Verdict, answers []answer) bool {
+	if len(c.known.DNSKEY) == 0 {
+		return false
+	}
+	return v == Insecure || v == Absent && slices.ContainsFunc(answers, undated) ||
+		v == Refused && c.known.Replayed(assemble(answers, c.at)) != ""
+}
+
+// undated reports whether an answer is a denial that no signature of the name
+// itself dates: it says that there is no such name.
+func undated(a answer) bool { return a.result.Denied && a.result.Sig == nil }
 
 // rrsets names the RRsets that a was made of, or all if there was none.
 func (c *collection) rrsets(a merge.Announcement) string {

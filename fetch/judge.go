@@ -22,6 +22,9 @@ func judge(zone, owner string, answers []answer) (Verdict, error) {
 	if worst != Secure {
 		return worst, reason
 	}
+	if err := checkNames(owner, answers); err != nil {
+		return Refused, err
+	}
 	if err := checkUnit(zone, owner, assemble(answers, time.Time{})); err != nil {
 		return Refused, err
 	}

@@ -56,6 +56,7 @@ func apart(err error) bool {
 const (
 	refSignal   = "RFC 9615 section 4.1"
 	refWildcard = "RFC 4035 section 5.3.4"
+	refBitmap   = "RFC 4035 section 5.4"
 	refDelete   = "RFC 8078 section 4"
 	refMatch    = "RFC 7344 section 4"
 	refAnnounce = "draft-thomassen-dnsop-mske section 4.1"
@@ -144,6 +145,17 @@ var digestSize = map[uint8]int{dns.SHA1: 20, dns.SHA256: 32, dns.SHA384: 48}
 // strong reports whether d's digest type is fit to be published: SHA-1 must
 // not be used in CDS, the others are not known here (RFC 8624 section 3.3).
 func strong(d merge.DS) bool { return d.DigestType == dns.SHA256 || d.DigestType == dns.SHA384 }
+
+// checkNames refuses RRsets of which one proves that there is no such name where
+// others are at that name: it is older, or was replayed, and nothing dates it.
+func checkNames(owner string, answers []answer) error {
+	for _, a := range answers {
+		if undated(a) {
+			return refuseApart(a.qtype, owner, "denied as if there was no such name, though other types are there", refBitmap)
+		}
+	}
+	return nil
+}
 
 // checkUnit applies the rules that concern the three RRsets of a together.
 func checkUnit(zone, owner string, a merge.Announcement) error {

@@ -30,6 +30,7 @@ type way struct {
 func (c *collection) otherwise(ctx context.Context, first outcome, through *route) Result {
 	var tried []string
 	left := maxWays
+	c.afresh = first.Verdict == Insecure
 	for w := range c.others(ctx, first, through) {
 		if left--; ctx.Err() != nil {
 			break

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/coredns-mske/mske/internal/lab"
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/validate"
 )
 
 // theater has several resolvers and the host itself, each of which may see
@@ -208,6 +210,27 @@ func TestOtherWays(t *testing.T) {
 		{"an old proof that nothing is announced", func(th *theater) {
 			th.truth, th.views[first] = current(), of(signedAt(t, lastWeek, owner+" TXT nothing\n"))
 		}, []string{first, second}, known, Secure, first + ", " + second, ""},
+		{"an old proof that there is no such name, for one type", func(th *theater) {
+			th.truth = current()
+			gone := signedAt(t, lastWeek, "")
+			th.views[first] = of(th.truth, about(owner, dns.TypeCDNSKEY, func(*dns.Msg) *dns.Msg { return answerOf(gone, owner, dns.TypeCDNSKEY) }))
+		}, []string{first, second}, known, Secure, first + ", " + second, ""},
+		{"an old proof that there is no such name, for one type, everywhere", func(th *theater) {
+			th.truth = current()
+			gone := signedAt(t, lastWeek, "")
+			th.truth.Tamper(owner, dns.TypeCDNSKEY, lab.Replace(answerOf(gone, owner, dns.TypeCDNSKEY)))
+		}, []string{first}, known, Refused, first + ", host", "CDNSKEY at " + owner},
+		{"an old proof that there is no such name", func(th *theater) {
+			th.truth, th.views[first] = current(), of(signedAt(t, lastWeek, ""))
+		}, []string{first, second}, known, Secure, first + ", " + second, ""},
+		{"an old announcement that is refused", func(th *theater) {
+			th.truth, th.views[first] = current(), of(signedAt(t, lastWeek, announced()+owner+" CDS 0 0 0 00\n"))
+		}, []string{first, second}, known, Secure, first + ", " + second, ""},
+		{"an old proof that the zone is not secure", func(th *theater) {
+			s := newStage(t, all)
+			s.zones[signalZone].NoDS = true
+			th.truth, th.views[first] = current(), of(s.lab())
+		}, []string{first, second}, known, Secure, first + ", " + second, ""},
 		{"a new proof that nothing is announced", func(th *theater) { th.truth = signedAt(t, now, owner+" TXT nothing\n") },
 			[]string{first, second}, known, Absent, first, ""},
 
@@ -246,6 +269,7 @@ func TestOtherWays(t *testing.T) {
 			th := newTheater(t)
 			tc.edit(th)
 			f := th.fetcher(t, tc.resolvers...)
+			f.validator = validate.New(anchors(t, th.truth), validate.Options{Now: ticking()})
 			res := f.Fetch(t.Context(), zone, host, tc.known)
 			if res.Verdict != tc.want || !strings.Contains(res.Reason, tc.reason) {
 				t.Errorf("Expected %s with %q, got %s: %s", tc.want, tc.reason, res.Verdict, res.Reason)
@@ -259,6 +283,18 @@ func TestOtherWays(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ticking returns a clock that goes on by a microsecond each time it is read.
+func ticking() func() time.Time {
+	var read atomic.Int64
+	return func() time.Time { return now.Add(time.Duration(read.Add(1)) * time.Microsecond) }
+}
+
+// answerOf returns what l says.
+func answerOf(l *lab.Lab, name string, qtype uint16) *dns.Msg {
+	q := new(dns.Msg).SetQuestion(name, qtype)
+	return of(l)(q)
 }
 
 // newStageResult returns the announcement that is collected from l.

@@ -81,6 +81,13 @@ func (c *zoneCache) putAs(name string, z *zone, now time.Time) {
 	c.zones[name] = z
 }
 
+// drop forgets the zone that is kept by that name.
+func (c *zoneCache) drop(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.zones, name)
+}
+
 // known returns the zone that is kept by that name, or nil.
 func (c *zoneCache) known(name string, now time.Time) *zone {
 	c.mu.Lock()

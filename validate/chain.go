@@ -21,6 +21,11 @@ func (w *walk) zone(name string) (*zone, error) {
 	if leads {
 		return w.lead(name, f)
 	}
+	if z != nil && z.insecure != nil && w.s.afresh {
+		if fresh := w.refetch(z); fresh != nil {
+			return fresh, nil
+		}
+	}
 	if z != nil {
 		return z, nil
 	}
@@ -53,7 +58,7 @@ func (w *walk) lead(name string, f *flight) (*zone, error) {
 // refetch asks for a zone again that was known before the session began, once in
 // the session: its keys may have been rolled since. It returns nil if there is
 // nothing new to be had. What was known stays known by its TTL, unless what is
-// found is valid, too.
+// found is valid, too: that there is no such zone any more is forgotten.
 func (w *walk) refetch(known *zone) *zone {
 	if !known.made.Before(w.s.started) || w.fetching != "" && !isAbove(known.name, w.fetching) {
 		return nil
@@ -69,12 +74,25 @@ func (w *walk) refetch(known *zone) *zone {
 	}
 	defer close(f.done)
 	z, err := w.fetchZone(known.name)
+	if e, bogus := err.(*Error); bogus && e.noZone {
+		w.v.zones.drop(known.name)
+	}
 	if err != nil {
 		return nil
 	}
 	w.v.zones.put(z, w.now)
 	f.zone = z
 	return z
+}
+
+// gone says whether a zone that was known to be secure before the session began
+// is so no longer: it was merged into the zone above, say, whose keys sign its
+// names from then on, long before the TTL of the former DS is over.
+func (w *walk) gone(name string) bool {
+	if z := w.v.zones.known(name, w.v.clock()); z != nil {
+		w.refetch(z)
+	}
+	return !w.v.zones.secure(name, w.v.clock())
 }
 
 // fetchZone asks for DS, unless there is an anchor, and DNSKEY of a zone.
@@ -107,7 +125,9 @@ func (w *walk) fetchZone(name string) (*zone, error) {
 		return w.insecureZone(name, a.TTL, fail(name, dns.TypeDS, CheckDelegation, "RFC 4035 section 5.2",
 			"%s delegates it without DS", a.Signer).by(a.Signer, 0)), nil
 	case len(a.RRset) == 0:
-		return nil, fail(name, dns.TypeDS, CheckDelegation, "RFC 4035 section 5.3.1", "%s says that no zone starts there", a.Signer).by(a.Signer, 0)
+		e := fail(name, dns.TypeDS, CheckDelegation, "RFC 4035 section 5.3.1", "%s says that no zone starts there", a.Signer).by(a.Signer, 0)
+		e.noZone = true
+		return nil, e
 	}
 	t, reason := trustDS(name, a.RRset)
 	if reason != nil {

@@ -33,6 +33,8 @@ type Error struct {
 	KeyTag  uint16 // of the key it is about, 0 if about none
 	Detail  string // what is wrong
 	Section string // the rule: "RFC 4035 section 5.3.1", or that it is a limit
+
+	noZone bool // Zone proves that no zone starts at Name
 }
 
 // Error implements the error interface.

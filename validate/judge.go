@@ -10,13 +10,24 @@ type answer struct {
 }
 
 // judge returns the verdict on a message: an answer, an [*Error] if it is bogus,
-// or another error if the network or the resolver failed.
+// or another error if the network or the resolver failed. A zone that is known to
+// be between is asked for again before its parent is refused as the signer.
 func (w *walk) judge(m *dns.Msg, name string, qtype uint16) (answer, error) {
 	if err := tooMany(m, name, qtype); err != nil {
 		return answer{}, err
 	}
-	failed := succeeded(m, name, qtype)
 	q := w.about(name, qtype)
+	a, err := w.judgeAbout(m, q)
+	if e, bogus := err.(*Error); bogus && e.Check == CheckSigned && q.signedAboveCut(m) && w.gone(q.cut) {
+		return w.judgeAbout(m, w.about(name, qtype))
+	}
+	return a, err
+}
+
+// judgeAbout is judge by what is known of who may sign.
+func (w *walk) judgeAbout(m *dns.Msg, q about) (answer, error) {
+	name, qtype := q.name, q.qtype
+	failed := succeeded(m, name, qtype)
 	sets, authority := collect(m.Answer), collect(m.Ns)
 	if set := find(sets, name, qtype); set != nil && failed == nil {
 		a, err := w.positive(set, authority, q)

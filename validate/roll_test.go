@@ -257,3 +257,48 @@ func TestWhatABogusChainSaysIsAskedForOnceInASession(t *testing.T) {
 		t.Errorf("Expected the chain to be asked for once, got %v", asked)
 	}
 }
+
+func TestAZoneThatIsMergedIntoItsParent(t *testing.T) {
+	// The signaling zone is no longer delegated: the zone above holds its names,
+	// long before what is cached of the delegation expires.
+	r := newRolling(t)
+	name := "_multi.example.co.uk." + signal
+	lookup := func(what string, want string) {
+		t.Helper()
+		res, err := r.v.Lookup(t.Context(), r.l, name, dns.TypeCDS)
+		if err != nil || res.Status != validate.Secure || res.Signer != want {
+			t.Errorf("%s: Expected secure by %s, got %+v, %v", what, want, res, err)
+		}
+		if apex, err := r.v.Session(r.l).Apex(t.Context(), signal); err != nil || apex != want {
+			t.Errorf("%s: Expected the apex %s, got %q, %v", what, want, apex, err)
+		}
+	}
+	lookup("before", signal)
+	r.l.Remove(signal)
+	r.after(time.Minute)
+	lookup("after", "example.net.")
+}
+
+func TestASessionAfreshAsksAgainForWhatWasInsecure(t *testing.T) {
+	r := newRolling(t)
+	honest := *r.l.Zone("example.net.")
+	r.l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, NoDS: true})
+	old := ask(t, r.l, "example.net.", dns.TypeDS)
+	r.l.Add(lab.Zone{Name: "example.net.", Records: honest.Records, Denial: honest.Denial})
+	r.l.Tamper("example.net.", dns.TypeDS, lab.Replace(old)) // by one resolver, once
+	r.expect("ns1.example.net.", insecure(validate.CheckDenial))
+	r.l.Untamper()
+	r.at = now.Add(time.Second)
+	r.expect("ns1.example.net.", insecure(validate.CheckDenial)) // by the TTL of the denial
+	r.l.Asked()
+	s := r.v.Session(r.l).Afresh()
+	for range 2 {
+		if res, err := s.Lookup(t.Context(), "ns1.example.net.", dns.TypeA); err != nil || got(res) != secure(net) {
+			t.Errorf("Expected %+v, got %+v, %v", secure(net), res, err)
+		}
+	}
+	if asked := r.l.Asked(); len(asked) != 2+2 {
+		t.Errorf("Expected DS and DNSKEY once, got %v", asked)
+	}
+	r.expect("ns1.example.net.", secure(net)) // known to all from now on
+}

@@ -16,6 +16,7 @@ type Session struct {
 	v       *Validator
 	x       Exchanger
 	started time.Time
+	afresh  bool // what was insecure before is asked again
 	budget  budget
 
 	mu        sync.Mutex
@@ -26,6 +27,14 @@ type Session struct {
 // Session returns a new session, which asks x.
 func (v *Validator) Session(x Exchanger) *Session {
 	return &Session{v: v, x: x, started: v.clock(), failed: make(map[string]*Error), refetched: make(map[string]*flight)}
+}
+
+// Afresh makes the session ask again for zones that were found to be insecure
+// before it began: a resolver may have shown an old proof that there is no DS,
+// which all that share the chain believe for its TTL. It returns the session.
+func (s *Session) Afresh() *Session {
+	s.afresh = true
+	return s
 }
 
 // Lookup asks for the RRset of that name and type, and for what its validation
@@ -77,7 +86,7 @@ func (s *Session) Apex(ctx context.Context, name string) (string, error) {
 	if _, ok := s.v.anchors.above(name); !ok {
 		return "", nil
 	}
-	if z := s.v.apexes.known(name, s.v.clock()); z != nil {
+	if z := s.v.apexes.known(name, s.v.clock()); z != nil && s.v.zones.secure(z.name, s.v.clock()) {
 		return z.name, nil
 	}
 	w := s.walk(ctx)

@@ -101,6 +101,16 @@ func (q about) mayHaveSigned(sig *dns.RRSIG, set *rrset) *Error {
 	return nil
 }
 
+// signedAboveCut says whether there is a signature in the message by a zone above
+// the one that is known to hold the name.
+func (q about) signedAboveCut(m *dns.Msg) bool {
+	above := func(rr dns.RR) bool {
+		sig, ok := rr.(*dns.RRSIG)
+		return ok && isAbove(dns.CanonicalName(sig.SignerName), q.cut)
+	}
+	return q.cut != "" && (slices.ContainsFunc(m.Answer, above) || slices.ContainsFunc(m.Ns, above))
+}
+
 // expandable says whether RRsets of that type may come from a wildcard. A
 // denial that does would deny another name than the one it was signed for.
 func expandable(rrtype uint16) bool {

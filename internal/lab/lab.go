@@ -84,6 +84,14 @@ func (l *Lab) Zone(name string) *Zone {
 	return l.zones[dns.CanonicalName(name)]
 }
 
+// Remove removes the zone of that name, and with it the delegation.
+func (l *Lab) Remove(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.zones, dns.CanonicalName(name))
+	l.forget()
+}
+
 // SetTime moves the clock that signatures are made by; all are made anew.
 func (l *Lab) SetTime(now time.Time) {
 	l.mu.Lock()
