@@ -49,7 +49,7 @@ func (w *walk) judgeAbout(m *dns.Msg, q about) (answer, error) {
 	if failed != nil {
 		return answer{}, failed
 	}
-	return w.negative(denialSets(authority), q)
+	return w.negative(authority, q)
 }
 
 // tooMany says that a message has more records than are looked at.
@@ -75,8 +75,9 @@ func (w *walk) positive(set *rrset, authority []*rrset, q about) (answer, error)
 	return a, err
 }
 
-// negative judges an answer without the RRset: sets are its NSEC and NSEC3.
-func (w *walk) negative(sets []*rrset, q about) (answer, error) {
+// negative judges an answer without the RRset, by its authority section.
+func (w *walk) negative(authority []*rrset, q about) (answer, error) {
+	sets := denialSets(authority)
 	signers, reason := q.denialSigners(sets)
 	if len(signers) == 0 {
 		if reason == nil {
@@ -84,7 +85,7 @@ func (w *walk) negative(sets []*rrset, q about) (answer, error) {
 		}
 		return w.unsigned(q, reason)
 	}
-	a, reason, err := w.try(signers, func(z *zone) (answer, *Error) { return w.denied(sets, z, q) })
+	a, reason, err := w.try(signers, func(z *zone) (answer, *Error) { return w.denied(sets, find(authority, z.name, dns.TypeSOA), z, q) })
 	if reason != nil {
 		return w.unsigned(q, reason)
 	}
@@ -163,11 +164,20 @@ func (w *walk) signed(set *rrset, z *zone, authority []*rrset) (answer, *Error) 
 	return a, nil
 }
 
-// denied judges a denial by the keys of a secure zone.
-func (w *walk) denied(sets []*rrset, z *zone, q about) (answer, *Error) {
+// denied judges a denial by the keys of a secure zone. The SOA that comes with it
+// (RFC 2308 section 3), nil for none, proves nothing, but who changed it may have
+// changed the rest: it has to be genuine too.
+func (w *walk) denied(sets []*rrset, soa *rrset, z *zone, q about) (answer, *Error) {
 	a, p, err := w.prove(sets, z, q, func(d denials) (proof, *Error) { return d.deny(q.name, q.qtype) })
 	if err != nil || a.Status != Secure {
 		return a, err
+	}
+	if soa != nil {
+		sig, err := w.verify(soa, z)
+		if err != nil {
+			return answer{}, err
+		}
+		a.TTL = min(a.TTL, w.holds(soa, sig))
 	}
 	a.Denied, a.delegation = true, p.delegation
 	return a, nil

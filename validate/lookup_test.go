@@ -329,6 +329,18 @@ var attacks = []struct {
 		m.Ns = keep(m.Ns, func(rr dns.RR) bool { return rr.Header().Name != "example.net." || rr.Header().Rrtype == dns.TypeSOA })
 		return m
 	}), bogus(validate.CheckDenial)},
+	{"SOA beside the proof changed", "none.example.net.", dns.TypeA, on("none.example.net.", dns.TypeA, func(m *dns.Msg) *dns.Msg {
+		for _, rr := range m.Ns {
+			if soa, ok := rr.(*dns.SOA); ok {
+				soa.Serial++
+			}
+		}
+		return m
+	}), bogus(validate.CheckSignature)},
+	{"SOA beside the proof unsigned", "none.example.net.", dns.TypeA, on("none.example.net.", dns.TypeA, func(m *dns.Msg) *dns.Msg {
+		m.Ns = keep(m.Ns, func(rr dns.RR) bool { sig, ok := rr.(*dns.RRSIG); return !ok || sig.TypeCovered != dns.TypeSOA })
+		return m
+	}), bogus(validate.CheckSigned)},
 	{"wildcard that exists is passed over", "x.wild.example.net.", dns.TypeTXT, func(l *lab.Lab) {
 		m := l.Zone("example.net.").Answer("x.wild.example.net.", dns.TypeA)
 		l.Tamper("x.wild.example.net.", dns.TypeTXT, lab.Replace(m))

@@ -66,9 +66,6 @@ var rules = []rule{
 	{"ED448 is not supported: RFC 8624 section 3.1 only recommends it, so insecure by RFC 4035 section 5.2", func(d disagreement) bool {
 		return d.is(insecure, bogus) && d.below(dns.ED448)
 	}},
-	{"an SOA in the authority section is no part of a proof: RFC 4035 section 5.4", func(d disagreement) bool {
-		return d.ours.verdict != bogus && d.theirs.verdict == bogus && d.aboutSOA()
-	}},
 	{"an RCODE is not signed, a proof is: RFC 4035 section 5.4", func(d disagreement) bool {
 		return d.ours.denied && (d.theirs.verdict == bogus || d.theirs.verdict == unreachable) && d.damaged("message: RCODE the other one")
 	}},
@@ -192,17 +189,6 @@ func (d disagreement) below(algorithm uint8) bool {
 // damagedDenial says whether it is denials that are damaged.
 func (d disagreement) damagedDenial() bool {
 	return d.w.damage != nil && (strings.HasPrefix(d.w.damage.name, "denial: ") || strings.HasPrefix(d.w.damage.name, "NSEC3: "))
-}
-
-// aboutSOA says whether the damage is about the SOA of the zone that the
-// question is about, or of one above, which denies that there is a delegation.
-func (d disagreement) aboutSOA() bool {
-	soa := question{}
-	if d.w.damage != nil {
-		soa = question{d.w.damaged.name, dns.TypeSOA}
-	}
-	return slices.Contains(d.w.targets, soa) && dns.IsSubDomain(soa.name, dns.CanonicalName(d.asked.name)) &&
-		soa != question{dns.CanonicalName(d.asked.name), d.asked.qtype}
 }
 
 // optOut says whether a zone at or above the name that is asked for opts out.
