@@ -11,7 +11,7 @@ func (a *advance) depart() {
 	known := a.f.Read && !a.NSAt.IsZero() && !a.NSAt.Before(a.f.Began)
 	there := hosts(a.State, a.f)
 	gone := func(h Host) bool {
-		return !a.c.own(h.Name) && !h.Missing.IsZero() && known && !a.now.Before(a.c.leaves(h)) && !a.NSAt.Before(a.c.leaves(h))
+		return !a.f.Held && !a.c.own(h.Name) && !h.Missing.IsZero() && known && !a.now.Before(a.c.leaves(h)) && !a.NSAt.Before(a.c.leaves(h))
 	}
 	for i := range a.Hosts {
 		switch h := &a.Hosts[i]; {

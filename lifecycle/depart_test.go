@@ -51,6 +51,7 @@ func TestWhatKeepsALeaver(t *testing.T) {
 		{"nothing", func(z *life) (Parent, Look) { return z.parent(nil, a1), z.good(a1) }, false},
 		{"the parent cannot be read", func(z *life) (Parent, Look) { return Parent{}, z.good(a1) }, true},
 		{"the parent was not read since the start", func(z *life) (Parent, Look) { z.f.Began = z.now; return Parent{}, z.good(a1) }, true},
+		{"the clock may be ahead", func(z *life) (Parent, Look) { z.f.Held = true; return z.parent(nil, a1), z.good(a1) }, true},
 		{"the zone was not read since the start", func(z *life) (Parent, Look) { z.f.Read = false; return z.parent(nil, a1), Look{} }, true},
 		{"it is back in the target", func(z *life) (Parent, Look) { z.f.Target = []string{a1, b1}; return z.parent(nil, a1), z.good(a1) }, true},
 		{"it is back in the zone's NS", func(z *life) (Parent, Look) { z.f.NS = []string{a1, b1}; return z.parent(nil, a1), z.good(a1) }, true},

@@ -67,9 +67,11 @@ func (c Config) gap() time.Duration { return max(patience, 2*c.RefreshMax) }
 // Facts are what is known now, beside the [State].
 type Facts struct {
 	// Began is when the server started: no hold-down ends before the parent
-	// was read since then (rule M6). Read says that the zone itself was.
+	// was read since then (rule M6). Read says that the zone itself was. Held
+	// says that the clock may be ahead, so that none ends.
 	Began time.Time
 	Read  bool
+	Held  bool
 
 	Target []string      // the nameservers that the owner wants (rule D1)
 	NS     []string      // the zone's own NS RRset

@@ -22,7 +22,7 @@ func (z *Zone) lifeConfig() lifecycle.Config {
 func (z *zone) lifeFacts() lifecycle.Facts {
 	s := z.facts.state
 	f := lifecycle.Facts{
-		Began: z.began, Read: (z.facts.looked || z.Whole) && !z.facts.unsteady,
+		Began: z.began, Read: z.facts.looked || z.Whole, Held: z.facts.unsteady,
 		Target: s.Target, NS: s.NS, NSTTL: s.NSTTL,
 		Joint: s.Joint, Serving: z.shown.answer == full, Peers: peerHosts(s.Peers),
 	}
@@ -125,6 +125,9 @@ func (e *Engine) grow(z *zone, d *decision) {
 	d.life = o.report
 	d.boot = d.bootstrap(z.Zone, s.Life)
 	d.next = earliest(d.next, o.report.Next)
+	if z.facts.unsteady && len(o.report.Leaving) > 0 {
+		d.next = earliest(d.next, now.Add(clockSettle))
+	}
 	z.reportPhase()
 	z.reportKeys(was)
 	z.told.Store(&d.life)
