@@ -124,12 +124,16 @@ func (r *keyring) apex(g glance, cnsType uint16, acc *account) Apex {
 		return Apex{Err: g.err}
 	}
 	own := keysOf(g.sets[dns.TypeDNSKEY].rrs)
+	ns := signed(r, g.sets[dns.TypeNS], hostsOf, own, acc)
+	// Resolvers follow NS records without validating them, for their whole TTL,
+	// and CoreDNS's dnssec plugin has the Original TTL be 3600 whatever that is.
+	ns.TTL = longest(g.sets[dns.TypeNS].rrs)
 	return Apex{
 		SOA:     signed(r, g.sets[dns.TypeSOA], serialsOf, own, acc),
 		DNSKEY:  signed(r, g.sets[dns.TypeDNSKEY], keysOf, own, acc),
 		CDNSKEY: signed(r, g.sets[dns.TypeCDNSKEY], keysOf, own, acc),
 		CDS:     signed(r, g.sets[dns.TypeCDS], digestsOf, own, acc),
-		NS:      signed(r, g.sets[dns.TypeNS], hostsOf, own, acc),
+		NS:      ns,
 		CNS:     signed(r, g.sets[cnsType], hostsOf, own, acc),
 	}
 }
@@ -141,9 +145,7 @@ func signed[T any](r *keyring, a answer, rdata func([]dns.RR) []T, own []merge.K
 	if len(a.rrs) == 0 || a.err != nil {
 		return s
 	}
-	for _, rr := range a.rrs {
-		s.TTL = max(s.TTL, ttlOf(rr.Header().Ttl))
-	}
+	s.TTL = longest(a.rrs)
 	var original time.Duration
 	text := textOf(a.rrs)
 	for _, sig := range a.sigs[:min(len(a.sigs), maxSignatures)] {
@@ -165,6 +167,15 @@ func signed[T any](r *keyring, a answer, rdata func([]dns.RR) []T, own []merge.K
 		s.TTL = original
 	}
 	return s
+}
+
+// longest returns the longest TTL of records.
+func longest(rrs []dns.RR) time.Duration {
+	var ttl time.Duration
+	for _, rr := range rrs {
+		ttl = max(ttl, ttlOf(rr.Header().Ttl))
+	}
+	return ttl
 }
 
 // textOf returns what tells RRsets apart, whatever their order and TTL.

@@ -151,8 +151,8 @@ type Apex struct {
 type Set[T any] struct {
 	Records []T // sorted, none if the server has none
 
-	// TTL is the Original TTL, or the TTL of what is not signed, at most
-	// [MaxTTL]; zero without records.
+	// TTL is the Original TTL, or the TTL of what is not signed and of NS, at
+	// most [MaxTTL]; zero without records.
 	TTL time.Duration
 
 	// Signers are those of the keys seen, in any server's DNSKEY RRset, whose
