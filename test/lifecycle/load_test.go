@@ -122,6 +122,9 @@ func (l *load) begin(step string) {
 
 // stop ends the load and reports what was counted.
 func (l *load) stop() {
+	if l == nil {
+		return
+	}
 	l.cancel()
 	l.wg.Wait()
 	l.mu.Lock()
@@ -306,5 +309,3 @@ func accused(m *dns.Msg) bool {
 	}
 	return false
 }
-
-

@@ -113,6 +113,7 @@ func (p *provider) start() {
 	corefile := filepath.Join(p.dir, "Corefile")
 	w.write(corefile, p.corefile())
 	p.daemon = daemon.Start(w.t, "coredns-"+p.name, p.dir, nil, ours(w.t, "coredns"), "-conf", corefile)
+	w.t.Cleanup(w.load.stop) // before the provider is
 	p.daemon.AwaitAnswer(w.at(p.ip), p.domain, dns.TypeSOA)
 }
 

@@ -75,6 +75,7 @@ zone:
 `, s.dir, s.ip, w.port, s.domain, domain+".signed", shared, filepath.Join(s.dir, "db.shared.signed"))
 	w.write(filepath.Join(s.dir, "knot.conf"), conf)
 	s.daemon = daemon.Start(w.t, "knotd", s.dir, nil, daemon.Path(w.t, "knotd"), "-c", "knot.conf")
+	w.t.Cleanup(w.load.stop) // before the provider is
 	s.daemon.AwaitAnswer(w.at(s.ip), s.domain, dns.TypeSOA)
 	s.daemon.AwaitAnswer(w.at(s.ip), shared, dns.TypeSOA)
 }

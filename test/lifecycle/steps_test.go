@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -206,12 +207,39 @@ func (p *provider) gone(key string) {
 	})
 }
 
-// maySign waits until p says that its key may sign the zone's data.
+// maySign waits until p says that its key may sign the zone's data. If it does
+// not say so although mske check sees the key everywhere, that is an error.
 func (p *provider) maySign(mark int, key string) {
 	p.w.t.Helper()
 	const words = "it may sign the zone's data from"
-	line := p.await(mark, fmt.Sprintf(`our key %d is at every nameserver.*%s`, tag(key), words))
-	p.w.pass(fmt.Sprintf("key %d to be in all caches", tag(key)), p.timeIn(line, words))
+	re := regexp.MustCompile(fmt.Sprintf(`our key %d is at every nameserver.*%s (\S+)`, tag(key), words))
+	p.w.awaitKey(key, "everywhere", keyInfo.everywhere)
+	var from time.Time
+	seen := time.Now()
+	p.w.await(p.name+" to say when its key may sign", func() error {
+		found := re.FindAllStringSubmatch(p.log()[mark:], -1)
+		switch {
+		case len(found) > 0:
+			from = p.timeIn(found[len(found)-1][0], words)
+			return nil
+		case time.Since(seen) > 15*time.Second:
+			p.w.t.Errorf("%s %s does not say when key %d may sign, though every nameserver has it", clock(), p.name, tag(key))
+			return nil
+		}
+		return errors.New("it does not")
+	})
+	p.w.pass(fmt.Sprintf("key %d to be in all caches", tag(key)), from)
+	p.w.t.Logf("%s %s: key %d may sign from %s", clock(), p.name, tag(key), from.Format(time.TimeOnly))
+}
+
+// everywhere reports whether every nameserver has a key in DNSKEY.
+func (k keyInfo) everywhere(there bool) bool {
+	for _, at := range k.At {
+		if at.DNSKEY != "yes" {
+			return false
+		}
+	}
+	return there
 }
 
 // rollZSK replaces the ZSK: the new one is published, signs once mske says that

@@ -120,6 +120,9 @@ func apex(addr string) string {
 		case qtype == dns.TypeSOA && len(daemon.RRset(m, qtype)) > 0:
 			what = fmt.Sprint(daemon.RRset(m, qtype)[0].(*dns.SOA).Serial)
 		}
+		if len(m.Answer) > 0 {
+			what += fmt.Sprintf(" TTL %d", m.Answer[0].Header().Ttl)
+		}
 		var by []uint16
 		for _, rr := range daemon.RRset(m, dns.TypeRRSIG) {
 			by = append(by, rr.(*dns.RRSIG).KeyTag)

@@ -42,7 +42,7 @@ const (
 
 // patience is how long a step may take to come true. It is only waited for in
 // full by a test that fails.
-const patience = 3 * time.Minute
+const patience = 75 * time.Second
 
 // world is a private DNS on loopback. All its authoritative servers listen on
 // the same port, each on an address of its own, so that referrals can be
@@ -242,7 +242,7 @@ func (w *world) await(what string, done func() error) {
 			return
 		}
 		if time.Now().After(deadline) {
-			w.t.Logf("Who serves what:\n%s", w.trace.recent(time.Minute))
+			w.t.Logf("Who serves what:\n%s", w.trace.recent(4*time.Minute))
 			w.t.Fatalf("Waited for %s: %v", what, err)
 		}
 		w.turn()
