@@ -129,7 +129,7 @@ func (e *Engine) grow(z *zone, d *decision) {
 		d.next = earliest(d.next, now.Add(clockSettle))
 	}
 	z.reportPhase()
-	z.reportKeys(was)
+	z.reportKeys(was, now)
 	z.told.Store(&d.life)
 	if z.Outside == nil {
 		return
@@ -207,17 +207,21 @@ func (z *zone) reportPhase() {
 }
 
 // reportKeys says when a key that came while the zone was served may take its
-// next step.
-func (z *zone) reportKeys(was lifecycle.Report) {
+// next step. After a start that is said again for waits that are not over.
+func (z *zone) reportKeys(was lifecycle.Report, now time.Time) {
+	fresh := func(until time.Time) bool { return was.Phase != "" || until.After(now) }
 	for _, k := range z.outside.report.Keys {
-		i := slices.IndexFunc(was.Keys, func(o lifecycle.KeyReport) bool { return o.Key == k.Key })
-		if i < 0 {
+		var before lifecycle.KeyReport // of a key that is served since the last decision, nothing
+		if i := slices.IndexFunc(was.Keys, func(o lifecycle.KeyReport) bool { return o.Key == k.Key }); i >= 0 {
+			before = was.Keys[i]
+		}
+		if !z.newer(k.Key) {
 			continue
 		}
-		if k.Everywhere.After(was.Keys[i].Everywhere) && !k.SignFrom.IsZero() && z.newer(k.Key) {
+		if k.Everywhere.After(before.Everywhere) && !k.SignFrom.IsZero() && fresh(k.SignFrom) {
 			z.log.Infof("%s: our key %d is at every nameserver since %s; it may sign the zone's data from %s", z.title, k.Key.Tag(), timestamp(k.Everywhere), timestamp(k.SignFrom))
 		}
-		if k.InDS.After(was.Keys[i].InDS) && z.newer(k.Key) {
+		if k.InDS.After(before.InDS) && fresh(k.InDSFrom) {
 			z.log.Infof("%s: our key %d is in the parent's DS, and from %s in that of every cache", z.title, k.Key.Tag(), timestamp(k.InDSFrom))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/store"
 )
 
 // expectSets holds that DNSKEY and CDNSKEY are exactly these keys.
@@ -100,6 +101,59 @@ func TestANewZSKMaySignOnceEveryCacheHasIt(t *testing.T) {
 		expectLog(t, w.log, 1, "is at every nameserver", "may sign")
 		w.expectPhase(e, lifecycle.Complete)
 		_ = p
+	})
+}
+
+func TestWhenAKeyMayTakeItsNextStepIsSaidOnce(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	old, k := merge.Key{PublicKey: "b2xk"}, merge.Key{PublicKey: "bmV3"}
+	since := lifecycle.KeyReport{Key: k, Everywhere: now, SignFrom: now.Add(time.Hour)}
+	over := lifecycle.KeyReport{Key: k, Everywhere: now.Add(-2 * time.Hour), SignFrom: now.Add(-time.Hour)}
+	ds := lifecycle.KeyReport{Key: k, InDS: now, InDSFrom: now.Add(time.Hour)}
+	first := lifecycle.Report{}
+	of := func(ks ...lifecycle.KeyReport) lifecycle.Report {
+		return lifecycle.Report{Phase: lifecycle.Complete, Keys: ks}
+	}
+	for name, tt := range map[string]struct {
+		was  lifecycle.Report
+		is   lifecycle.KeyReport
+		want int
+	}{
+		"it came before the last decision":  {of(lifecycle.KeyReport{Key: k}), since, 1},
+		"it came with the last decision":    {of(), since, 1},
+		"it is said already":                {of(since), since, 0},
+		"not everywhere":                    {of(), lifecycle.KeyReport{Key: k}, 0},
+		"a start in the middle of its wait": {first, since, 1},
+		"a start after its wait":            {first, over, 0},
+		"DS, and it came just now":          {of(), ds, 1},
+		"DS, at a start":                    {first, ds, 1},
+		"DS, said already":                  {of(ds), ds, 0},
+	} {
+		z := newZone(&Zone{Name: zoneName})
+		l := new(logbook)
+		z.log = l
+		z.facts.state.Own = []store.Own{{Key: old, Published: now.Add(-week)}, {Key: k, Published: now.Add(-time.Minute)}}
+		z.outside.report = of(tt.is)
+		z.reportKeys(tt.was, now)
+		if got := l.count("our key"); got != tt.want {
+			t.Errorf("%s: expected %d lines, got %q", name, tt.want, l.lines)
+		}
+	}
+}
+
+func TestAWaitForAKeyIsSaidAgainAtAStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.online()
+		e, _ := w.complete(n)
+		next := w.newKey(zoneName, 256)
+		n.change(func(n *internet) { n.hosts[theirNS].dnskey = append(n.hosts[theirNS].dnskey, next.ID()) })
+		w.pass(5 * time.Minute)
+		expectLog(t, w.log, 1, "is at every nameserver", "may sign")
+		e.Stop()
+		w.startMinutely()
+		w.pass(3 * time.Hour)
+		expectLog(t, w.log, 2, "is at every nameserver", "may sign")
 	})
 }
 
