@@ -219,25 +219,30 @@ func (a *advance) hear() {
 	a.HeldKeys = a.HeldKeys.read(a.look.At, ttl)
 }
 
-// list takes over which nameservers of the target name which hosts in NS. One
-// that is behind sends resolvers to a host that the others name no more.
+// list takes over which nameservers name which hosts in NS, and for how long
+// caches may hold that. One of the target that is behind sends resolvers to a host
+// that the others name no more.
 func (a *advance) list() {
 	for i := range a.Hosts {
 		h := &a.Hosts[i]
 		var ttl time.Duration
 		listed := slices.DeleteFunc(slices.Clone(h.ListedBy), func(by string) bool { return !slices.Contains(a.f.Target, by) })
 		for _, seen := range a.look.Seen {
+			names := slices.Contains(seen.NS, h.Name)
+			if names {
+				ttl = max(ttl, seen.NSTTL)
+			}
 			if !slices.Contains(a.f.Target, seen.Host) || len(seen.NS) == 0 {
-				continue
+				continue // a leaver's NS does not keep it
 			}
 			listed = slices.DeleteFunc(listed, func(by string) bool { return by == seen.Host })
-			if slices.Contains(seen.NS, h.Name) {
-				listed, ttl = append(listed, seen.Host), max(ttl, seen.NSTTL)
+			if names {
+				listed = append(listed, seen.Host)
 			}
 		}
 		h.ListedBy = union(listed)
-		if len(h.ListedBy) > 0 {
-			ttl = max(ttl, h.Child.TTL)
+		if len(h.ListedBy) > 0 || a.look.At.IsZero() {
+			ttl = max(ttl, h.Child.TTL) // until it is read otherwise
 		}
 		if slices.Contains(a.f.NS, h.Name) {
 			ttl = max(ttl, a.f.NSTTL)
@@ -258,7 +263,7 @@ func (a *advance) sync() {
 	}
 	if a.SyncFrom.IsZero() {
 		began := latest(a.ConvergedSince, a.DSSince)
-		a.SyncFrom = latest(a.HeldDS.After(began), a.HeldKeys.After(began))
+		a.SyncFrom = latest(a.HeldDS.After(began), a.HeldKeys.After(began), a.leaversForgotten())
 	}
 	if a.SyncedAt.IsZero() && !a.ConvergedAt.Before(a.SyncFrom) && !a.DSAt.Before(a.SyncFrom) {
 		a.SyncedAt = a.now

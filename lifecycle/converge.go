@@ -99,7 +99,7 @@ func (a *advance) keys() {
 			k.Everywhere, k.KnownFrom = time.Time{}, time.Time{}
 		case yes:
 			if k.Everywhere.IsZero() {
-				k.Everywhere, k.KnownFrom = a.look.At, a.HeldKeys.After(a.look.At)
+				k.Everywhere, k.KnownFrom = a.look.At, latest(a.HeldKeys.After(a.look.At), a.leaversForgotten())
 			}
 		}
 	}

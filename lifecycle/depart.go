@@ -38,6 +38,25 @@ func (a *advance) holdDown(h Host) time.Time {
 	return ns.Add(max(a.c.MaxZoneTTL, h.KeyTTL, a.HeldKeys.After(a.now).Sub(a.now)))
 }
 
+// leaversForgotten returns from when caches have forgotten what the hosts served
+// that are none of the zone's any more. Nobody looks at these, but resolvers go on
+// asking them until caches have forgotten the NS RRsets that named them: what they
+// serve may lack keys that come now, and whoever comes now may lack theirs.
+func (a *advance) leaversForgotten() time.Time {
+	var from time.Time
+	there := hosts(a.State, a.f)
+	for _, h := range a.Hosts {
+		switch {
+		case a.c.own(h.Name) || !h.Delegated || slices.Contains(there, h.Name):
+		case h.Missing.IsZero():
+			from = latest(from, a.holdDown(h))
+		default:
+			from = latest(from, h.Until)
+		}
+	}
+	return from
+}
+
 // leaves returns from when a reading that still lacks h, which is missing, ends
 // its retention. One that never was in NS leaves with the second.
 func (c Config) leaves(h Host) time.Time {

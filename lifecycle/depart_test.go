@@ -176,3 +176,56 @@ func TestHostsAreBounded(t *testing.T) {
 		t.Errorf("Expected at most %d hosts, with those that matter, got %d", MaxHosts, n)
 	}
 }
+
+// Whoever comes while another leaves never had the leaver's keys, and a key that
+// comes then never was at the leaver: both wait until caches have forgotten it.
+func TestWhatComesWaitsForLeavers(t *testing.T) {
+	z := settled(t)
+	z.f.Target, z.f.NS = []string{a1}, []string{a1}
+	both := digests(ksk(1), ksk(2))
+	z.pass(time.Hour).read(z.parent(both, a1), z.good(a1))
+	l := z.report().Leaving
+	if len(l) != 1 {
+		t.Fatalf("Expected %s to be leaving, got %+v", b1, z.report())
+	}
+	z.f.Keys = append(z.f.Keys, OwnKey{Key: zsk(9), SignsData: true, Published: z.now})
+	z.f.Target, z.f.Peers = []string{a1, c1}, []string{b1, c1}
+	z.f.Joint.CDNSKEY = append(z.f.Joint.CDNSKEY, ksk(3))
+	all := digests(ksk(1), ksk(2), ksk(3))
+	good := func() Look {
+		look := z.good(a1, c1)
+		for i := range look.Seen {
+			look.Seen[i].Keys = append(look.Seen[i].Keys, zsk(9))
+		}
+		return look
+	}
+	z.pass(time.Hour).read(z.parent(all, a1), good())
+	if k := z.keyOf(zsk(9)); k.Everywhere.IsZero() || !k.KnownFrom.Equal(l[0].Until) {
+		t.Errorf("Expected a key that %s may lack to be known from %v, got %+v", b1, l[0].Until, k)
+	}
+	if k := z.keyOf(zsk(1)); !k.KnownFrom.Before(z.now) {
+		t.Errorf("Expected a key that was everywhere to stay known, got %+v", k)
+	}
+	for z.now.Add(time.Hour).Before(l[0].Until) {
+		z.pass(time.Hour).read(z.parent(all, a1), good()).expect(Converged)
+	}
+	z.now = l[0].Until
+	z.read(z.parent(all, a1), good()).expect(Synced)
+}
+
+// A leaver that drops itself from NS later than the others did was asked for
+// longer.
+func TestALeaversOwnNSCounts(t *testing.T) {
+	z := settled(t)
+	z.f.Target, z.f.NS = []string{a1}, []string{a1}
+	listing := func(s *Seen) { s.NS, s.NSTTL = []string{a1, b1}, 100*time.Hour }
+	z.pass(time.Hour).read(z.parent(nil, a1, b1), z.good(a1, b1).spoil(b1, listing))
+	z.pass(time.Minute).read(Parent{}, Look{})
+	last := z.pass(time.Hour).now
+	z.read(z.parent(nil, a1, b1), z.good(a1, b1))
+	z.pass(time.Hour).read(z.parent(nil, a1), z.good(a1))
+	want := last.Add(100*time.Hour + 24*time.Hour)
+	if l := z.report().Leaving; len(l) != 1 || !l[0].Until.Equal(want) {
+		t.Errorf("Expected %s to be kept until %v, got %+v", b1, want, l)
+	}
+}

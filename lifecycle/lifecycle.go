@@ -15,8 +15,8 @@
 // every wait runs from the reading that shows the change, for the longest TTL
 // that any reading of this RRset before it may still be cached with (see
 // [Held]). Joining waits for max(DS, DNSKEY), replacing a secure-entry key for
-// their sum, leaving for NS and then for max(max_zone_ttl, DNSKEY): these are the
-// waits of RFC 6781 section 4.1, RFC 7583 section 3 and of
+// their sum, leaving for NS and then for max(max_zone_ttl, DNSKEY); what comes
+// while somebody leaves waits for that, too: these are the waits of RFC 6781 section 4.1, RFC 7583 section 3 and of
 // draft-ietf-dnsop-dnssec-automation.
 package lifecycle
 
