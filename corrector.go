@@ -34,10 +34,10 @@ func (c *corrector) WriteMsg(reply *dns.Msg) error {
 	switch {
 	case err != nil:
 		log.Debugf("Correcting an answer of zone %s: %v", c.zone.name, err)
-		count(c.ctx, kindFailing, c.request.Question[0].Qtype)
+		c.handler.counts.count(c.ctx, kindFailing, c.request.Question[0].Qtype)
 		corrected = new(dns.Msg).SetRcode(c.request, dns.RcodeServerFailure)
 	case corrected != reply:
-		count(c.ctx, kindCorrected, c.request.Question[0].Qtype)
+		c.handler.counts.count(c.ctx, kindCorrected, c.request.Question[0].Qtype)
 	}
 	return c.ResponseWriter.WriteMsg(corrected)
 }

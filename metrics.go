@@ -1,29 +1,17 @@
 package mske
 
 import (
-	"context"
 	"sync"
 	"time"
 
 	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/metrics"
 
-	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/refresh"
-)
-
-// Values of the label kind.
-const (
-	kindApex      = "apex"      // DNSKEY, CDS or CDNSKEY of a zone
-	kindSignaling = "signaling" // records at or below a signaling domain
-	kindDenial    = "denial"    // the absence of such records
-	kindCorrected = "corrected" // the next plugin's, corrected
-	kindFailing   = "failing"   // SERVFAIL
 )
 
 var (
@@ -93,26 +81,6 @@ func timestamp(t time.Time) float64 {
 		return 0
 	}
 	return float64(t.UnixNano()) / float64(time.Second)
-}
-
-// count counts one response.
-func count(ctx context.Context, kind string, qtype uint16) {
-	responses.WithLabelValues(metrics.WithServer(ctx), metrics.WithView(ctx), kind, typeLabel(qtype)).Inc()
-}
-
-// labelled are the types that have a value of their own in the label qtype.
-// The client chooses the type, so there has to be a bound.
-var labelled = map[uint16]string{
-	dns.TypeA: "A", dns.TypeAAAA: "AAAA", dns.TypeCDNSKEY: "CDNSKEY", dns.TypeCDS: "CDS", dns.TypeCSYNC: "CSYNC",
-	dns.TypeDNSKEY: "DNSKEY", dns.TypeDS: "DS", dns.TypeHTTPS: "HTTPS", dns.TypeMX: "MX", dns.TypeNS: "NS",
-	dns.TypeNSEC: "NSEC", dns.TypeSOA: "SOA", dns.TypeTXT: "TXT",
-}
-
-func typeLabel(qtype uint16) string {
-	if label, ok := labelled[qtype]; ok {
-		return label
-	}
-	return "other"
 }
 
 // observer takes the measures of the background work.

@@ -31,7 +31,7 @@ var metricLabels = map[string][]string{
 // gather returns our metrics, each with a value.
 func gather(t *testing.T) []*dto.MetricFamily {
 	t.Helper()
-	count(t.Context(), kindApex, dns.TypeDNSKEY)
+	new(counts).count(t.Context(), kindApex, dns.TypeDNSKEY)
 	observer{}.Fetched(fetch.Secure, time.Second)
 	all, err := prometheus.DefaultGatherer.Gather()
 	if err != nil {

@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -65,6 +64,8 @@ type MSKE struct {
 	// Set when the whole Corefile has been read, before the first query.
 	sites map[string]site // by name
 	ask   chain.Asker     // asks the next plugin
+
+	counts *counts
 }
 
 var (
@@ -81,7 +82,7 @@ type site struct {
 }
 
 func newHandler(config *dnsserver.Config, inst *instance, blockZones []string) *MSKE {
-	return &MSKE{config: config, instance: inst, blockZones: blockZones, zones: make(map[string]*zone)}
+	return &MSKE{config: config, instance: inst, blockZones: blockZones, zones: make(map[string]*zone), counts: new(counts)}
 }
 
 // connect fills in what depends on the whole Corefile.
@@ -134,8 +135,12 @@ func (m *MSKE) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 // match returns what is at name or at the nearest name above it, and whether it
 // is at name itself. Its cost does not depend on the number of zones.
 func (m *MSKE) match(name string) (s site, exact bool) {
-	name = strings.ToLower(name)
-	for off, end := 0, false; !end; off, end = dns.NextLabel(name, off) {
+	for i := range len(name) {
+		if 'A' <= name[i] && name[i] <= 'Z' {
+			return m.matchLower(name)
+		}
+	}
+	for off := 0; off < len(name); off = nextLabel(name, off) {
 		if s, ok := m.sites[name[off:]]; ok {
 			return s, off == 0
 		}
@@ -144,11 +149,51 @@ func (m *MSKE) match(name string) (s site, exact bool) {
 	return s, ok && name == "."
 }
 
+// matchLower is match for a name with letters in upper case, without the
+// allocation of strings.ToLower: every other query has some where resolvers
+// mix them.
+func (m *MSKE) matchLower(name string) (s site, exact bool) {
+	var room [maxText]byte
+	if len(name) > len(room) {
+		return s, false // no name is that long
+	}
+	lower := room[:copy(room[:], name)]
+	for i, c := range lower {
+		if 'A' <= c && c <= 'Z' {
+			lower[i] = c + 'a' - 'A'
+		}
+	}
+	for off := 0; off < len(lower); off = nextLabel(lower, off) {
+		if s, ok := m.sites[string(lower[off:])]; ok {
+			return s, off == 0
+		}
+	}
+	return m.sites["."], false
+}
+
+// nextLabel returns where the label after that at off begins.
+func nextLabel[T string | []byte](name T, off int) int {
+	for off < len(name) && name[off] != '.' {
+		if name[off] == '\\' {
+			off++ // the next octet is part of the label, even a dot
+		}
+		off++
+	}
+	return off + 1
+}
+
+// maxText is the longest a name is in text, in octets: 255 on the wire, of which
+// each may be written as \DDD.
+const maxText = 4 * 255
+
 // serveApex answers one of the key sets or, under `delegation auto`, NS or CSYNC.
 func (m *MSKE) serveApex(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	view := z.view.Load()
 	if view == nil {
 		view = new(serve.Apex) // fails everything
+	}
+	if sent, err := m.writeOctets(ctx, kindApex, w, r, view); sent {
+		return dns.RcodeSuccess, err
 	}
 	reply, answer := view.Reply(r)
 	switch answer {
@@ -196,6 +241,9 @@ func (m *MSKE) serveSubtree(ctx context.Context, s site, w dns.ResponseWriter, r
 	view := s.subtree.view.Load()
 	if view == nil {
 		return m.fail(ctx, r, fmt.Errorf("signaling domain %s: %w", s.subtree.domain, errNotReady))
+	}
+	if sent, err := m.writeOctets(ctx, kindSignaling, w, r, view); sent {
+		return dns.RcodeSuccess, err
 	}
 	soa := func() ([]dns.RR, error) { return m.askSOA(ctx, s.zone.name) }
 	reply, err := view.Reply(r, m.instance.online(m.instance.denials), soa, time.Now())
@@ -257,8 +305,8 @@ func (m *MSKE) correcting(ctx context.Context, z *zone, w dns.ResponseWriter, r 
 }
 
 // write sends reply to the client.
-func (m *MSKE) write(ctx context.Context, kind string, w dns.ResponseWriter, r, reply *dns.Msg) (int, error) {
-	count(ctx, kind, r.Question[0].Qtype)
+func (m *MSKE) write(ctx context.Context, kind kind, w dns.ResponseWriter, r, reply *dns.Msg) (int, error) {
+	m.counts.count(ctx, kind, r.Question[0].Qtype)
 	if err := w.WriteMsg(reply); err != nil {
 		return dns.RcodeSuccess, plugin.Error(pluginName, err)
 	}
@@ -267,7 +315,7 @@ func (m *MSKE) write(ctx context.Context, kind string, w dns.ResponseWriter, r, 
 
 // fail has the server answer SERVFAIL; err goes to the errors plugin.
 func (m *MSKE) fail(ctx context.Context, r *dns.Msg, err error) (int, error) {
-	count(ctx, kindFailing, r.Question[0].Qtype)
+	m.counts.count(ctx, kindFailing, r.Question[0].Qtype)
 	return dns.RcodeServerFailure, plugin.Error(pluginName, err)
 }
 

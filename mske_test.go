@@ -410,18 +410,6 @@ func TestTruncatesOverUDP(t *testing.T) {
 	}
 }
 
-func BenchmarkApexDNSKEY(b *testing.B) {
-	p := newProvider(b)
-	s := start(b, p.corefile(""))
-	q := question("example.org.", dns.TypeDNSKEY, true)
-	s.until("an answer", q, answered)
-	m := runningHandler(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		m.ServeDNS(b.Context(), &test.ResponseWriter{}, q)
-	}
-}
-
 // runningHandler returns the first handler of what runs in this process.
 func runningHandler(t testing.TB) *MSKE {
 	t.Helper()

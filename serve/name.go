@@ -16,8 +16,10 @@ const (
 )
 
 // packLower returns name in wire form and lower case (RFC 4034 section 6.2).
-func packLower(name string) ([]byte, error) {
-	wire := make([]byte, maxName)
+func packLower(name string) ([]byte, error) { return packLowerInto(make([]byte, maxName), name) }
+
+// packLowerInto is packLower into wire, which has room for any name.
+func packLowerInto(wire []byte, name string) ([]byte, error) {
 	if name == "" {
 		return nil, dns.ErrFqdn
 	}
@@ -42,8 +44,12 @@ func packLower(name string) ([]byte, error) {
 // canonical order of names (RFC 4034 section 6.1), and the key of a name is a
 // prefix of the keys of all names below it. For that, the octets 0 and 1 of a
 // label are written as 1 1 and 1 2.
-func sortKey(name string) ([]byte, error) {
-	wire, err := packLower(name)
+func sortKey(name string) ([]byte, error) { return appendSortKey(make([]byte, 0, 2*maxName), name) }
+
+// appendSortKey appends what sortKey returns to key.
+func appendSortKey(key []byte, name string) ([]byte, error) {
+	var room [maxName]byte
+	wire, err := packLowerInto(room[:], name)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +59,6 @@ func sortKey(name string) ([]byte, error) {
 		starts[n] = uint8(off)
 		n++
 	}
-	key := make([]byte, 0, 2*maxName)
 	for n--; n >= 0; n-- {
 		off := int(starts[n])
 		for _, b := range wire[off+1 : off+1+int(wire[off])] {

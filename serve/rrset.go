@@ -29,14 +29,24 @@ type RRset struct {
 	Sigs []*dns.RRSIG
 
 	makers []merge.Key // the key of each of Sigs
+	octets octets      // the same, ready to be sent
 }
 
 // appendTo appends copies of the records to section, and with do their
 // signatures, at owner: the question's spelling of the name.
 func (s *RRset) appendTo(section []dns.RR, owner string, do bool) []dns.RR {
 	section = slices.Grow(section, len(s.RRs)+len(s.Sigs))
-	for _, rr := range s.RRs {
-		section = append(section, at(rr, owner))
+	switch s.rrtype() {
+	case dns.TypeDNSKEY:
+		section = appendCopies[dns.DNSKEY](section, s.RRs, owner)
+	case dns.TypeCDS:
+		section = appendCopies[dns.CDS](section, s.RRs, owner)
+	case dns.TypeCDNSKEY:
+		section = appendCopies[dns.CDNSKEY](section, s.RRs, owner)
+	default:
+		for _, rr := range s.RRs {
+			section = append(section, at(rr, owner))
+		}
 	}
 	if do {
 		section = s.appendSigs(section, owner)
@@ -46,8 +56,22 @@ func (s *RRset) appendTo(section []dns.RR, owner string, do bool) []dns.RR {
 
 // appendSigs appends copies of the signatures alone.
 func (s *RRset) appendSigs(section []dns.RR, owner string) []dns.RR {
-	for _, sig := range s.Sigs {
-		section = append(section, at(sig, owner))
+	return appendCopies[dns.RRSIG](section, s.Sigs, owner)
+}
+
+// appendCopies appends copies of rrs at owner, made in one piece. It is for
+// types whose fields are all values: what has a slice needs a copy of that as
+// well.
+func appendCopies[T any, P interface {
+	*T
+	dns.RR
+}, R dns.RR](section []dns.RR, rrs []R, owner string) []dns.RR {
+	copies := make([]T, len(rrs))
+	for i, rr := range rrs {
+		c := P(&copies[i])
+		*c = *any(rr).(P)
+		c.Header().Name = owner
+		section = append(section, c)
 	}
 	return section
 }

@@ -123,6 +123,7 @@ func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.
 			set.Sigs[i], made = made[0], made[1:]
 		}
 	}
+	set.octets = packSet(set)
 	return set, nil
 }
 

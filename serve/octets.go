@@ -1,0 +1,302 @@
+package serve
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	headerSize   = 12 // octets of a message's header (RFC 1035 section 4.1.1), after which comes the question
+	pointerSize  = 2  // octets of a compressed name
+	optSize      = 11 // octets of an OPT record without options (RFC 6891 section 6.1.2)
+	questionRoom = maxName + 4
+	toQuestion   = 0xC000 | headerSize // a pointer to the question's name (RFC 1035 section 4.1.4)
+
+	// maxPointer is the last place in a message that a pointer can point to.
+	maxPointer = 0x3FFF
+)
+
+// Flags of a message's header (RFC 1035 section 4.1.1, RFC 4035 section 3.2.2)
+// and of an OPT record (RFC 6891 section 6.1.4, RFC 9824 section 5.1).
+const (
+	flagQR = 1 << 15
+	flagAA = 1 << 10
+	flagTC = 1 << 9
+	flagRD = 1 << 8
+	flagCD = 1 << 4
+
+	flagDO = 1 << 15
+	flagCO = 1 << 14
+
+	// flagsKept are the flags of a client's OPT record that CoreDNS keeps in
+	// the one it answers with.
+	flagsKept = 0xff00
+)
+
+// octets are the records of an RRset, then its signatures, on the wire. Each has
+// a pointer to the question's name for its owner. No names in them are
+// compressed: so the spelling of the question does not reach them. The zero
+// value is that of an RRset which cannot be sent in this way.
+type octets struct {
+	wire []byte
+	ends []int // where each record ends in wire
+	// lengths are ends as miekg/dns reckons them, who takes a base64 field for
+	// up to two octets longer than it is. Truncation goes by these.
+	lengths []int
+	records int // how many come before the signatures
+}
+
+// packSet returns the octets of set.
+func packSet(set *RRset) octets {
+	o := octets{records: len(set.RRs)}
+	var wire []byte
+	length := 0
+	add := func(rr dns.RR) bool {
+		room := make([]byte, dns.Len(rr)+1)
+		end, err := dns.PackRR(rr, room, 0, nil, false)
+		if err != nil {
+			return false
+		}
+		_, owner, err := dns.UnpackDomainName(room, 0)
+		if err != nil || len(wire)+end > dns.MaxMsgSize {
+			return false
+		}
+		wire = binary.BigEndian.AppendUint16(wire, toQuestion)
+		wire = append(wire, room[owner:end]...)
+		length += dns.Len(rr) - owner + pointerSize
+		o.ends, o.lengths = append(o.ends, len(wire)), append(o.lengths, length)
+		return true
+	}
+	for _, rr := range set.RRs {
+		if !add(rr) {
+			return octets{}
+		}
+	}
+	for _, sig := range set.Sigs {
+		if !add(sig) {
+			return octets{}
+		}
+	}
+	o.wire = slices.Clip(wire)
+	return o
+}
+
+// count returns how many records a client gets.
+func (o *octets) count(do bool) int {
+	if do {
+		return len(o.ends)
+	}
+	return o.records
+}
+
+// AppendReply answers r as Reply does, in octets as the server sends them to a
+// client that takes answers of size octets, truncation and OPT record included.
+// They are appended to buf, which is empty. It reports whether it could; buf is
+// then the message. Otherwise Reply has to answer.
+func (a *Apex) AppendReply(buf []byte, r *dns.Msg, size int) ([]byte, bool) {
+	if len(r.Question) != 1 {
+		return buf, false
+	}
+	set := a.Set(r.Question[0].Qtype)
+	if set.Answer != Served {
+		return buf, false
+	}
+	m := startMessage(buf, r, size, flagsKept)
+	m.answer(set.RRset)
+	return m.finish()
+}
+
+// AppendReply is [Apex.AppendReply] for a name at or below the signaling
+// domain. Denials that have to be signed are left to Reply.
+func (s *Subtree) AppendReply(buf []byte, r *dns.Msg, size int) ([]byte, bool) {
+	if s == nil || s.nodes == nil || len(r.Question) != 1 {
+		return buf, false
+	}
+	q := r.Question[0]
+	switch q.Qtype {
+	case dns.TypeNXNAME, dns.TypeAXFR, dns.TypeIXFR, dns.TypeANY, dns.TypeRRSIG:
+		return buf, false
+	}
+	var room [2 * maxName]byte
+	key, err := appendSortKey(room[:0], q.Name)
+	if err != nil || len(key) < len(s.suffix) || string(key[:len(s.suffix)]) != string(s.suffix) {
+		return buf, false
+	}
+	n := s.nodes[string(key)]
+	set := n.set(q.Qtype)
+	if set == nil && n != nil && q.Qtype == dns.TypeNSEC {
+		set = n.nsec
+	}
+	if !s.config.Delegated {
+		if set == nil {
+			return buf, false
+		}
+		kept := uint16(flagsKept)
+		if wantsCompact(r) {
+			kept = flagDO | flagCO // as in an OPT record of our own, see addOPT
+		}
+		m := startMessage(buf, r, size, kept)
+		m.answer(set)
+		return m.finish()
+	}
+	if n == s.apex && (q.Qtype == dns.TypeDS || slices.Contains(s.failing, q.Qtype)) {
+		return buf, false
+	}
+	m := startMessage(buf, r, size, flagsKept)
+	if set != nil {
+		m.answer(set)
+	} else {
+		m.deny(s, key, n)
+	}
+	return m.finish()
+}
+
+// message is an answer in the making.
+type message struct {
+	buf     []byte
+	failed  bool
+	flags   uint16
+	answers uint16 // records in the answer section
+	proofs  uint16 // and in the authority section
+
+	do     bool
+	opt    *dns.OPT // of the client
+	kept   uint16   // which of its flags are kept
+	length int      // of buf, as miekg/dns reckons
+	size   int      // that length has to be kept at, leaving room for the OPT record
+}
+
+// startMessage starts an authoritative answer to r with its question.
+func startMessage(buf []byte, r *dns.Msg, size int, kept uint16) message {
+	m := message{flags: flagQR | flagAA, opt: r.IsEdns0(), kept: kept, size: max(size, dns.MinMsgSize)}
+	if m.opt != nil {
+		m.do = m.opt.Do()
+		m.size -= optSize
+	}
+	if r.RecursionDesired {
+		m.flags |= flagRD
+	}
+	if r.CheckingDisabled {
+		m.flags |= flagCD
+	}
+	q := r.Question[0]
+	buf = slices.Grow(buf[:0], headerSize+questionRoom)[:headerSize+questionRoom]
+	end, err := dns.PackDomainName(q.Name, buf, headerSize, nil, false)
+	// The root has nothing to point to.
+	if err != nil || q.Name == "" || q.Name == "." {
+		m.failed = true
+		return m
+	}
+	binary.BigEndian.PutUint16(buf, r.Id)
+	buf = binary.BigEndian.AppendUint16(buf[:end], q.Qtype)
+	m.buf = binary.BigEndian.AppendUint16(buf, q.Qclass)
+	m.length = len(m.buf)
+	return m
+}
+
+// answer adds set as the answer, as much of it as there is room for.
+func (m *message) answer(set *RRset) {
+	o := &set.octets
+	if m.failed || o.wire == nil {
+		m.failed = true
+		return
+	}
+	n := o.count(m.do)
+	if m.length+o.lengths[n-1] > m.size {
+		if set.compressible() {
+			m.failed = true // with its names compressed there may be room for more
+			return
+		}
+		m.flags |= flagTC
+		for n--; n > 0 && m.length+o.lengths[n-1] > m.size; n-- {
+		}
+	}
+	m.answers = uint16(n)
+	if n > 0 {
+		m.buf = append(m.buf, o.wire[:o.ends[n-1]]...)
+	}
+}
+
+// compressible reports whether names in the records of s are compressed where
+// that is needed (RFC 3597 section 4).
+func (s *RRset) compressible() bool { return s.rrtype() == dns.TypeNS || s.rrtype() == dns.TypeSOA }
+
+// deny adds a denial of what the question asks for, as Subtree.deny.
+func (m *message) deny(s *Subtree, key []byte, n *node) {
+	if n == nil {
+		m.flags |= dns.RcodeNameError
+	}
+	m.authority(s.apex.set(dns.TypeSOA), false)
+	if !m.do {
+		return
+	}
+	first := s.at(key)
+	m.authority(first.nsec, first == n)
+	if n != nil {
+		return
+	}
+	closest := parentKey(key)
+	for s.nodes[string(closest)] == nil {
+		closest = parentKey(closest)
+	}
+	var room [2*maxName + 2]byte
+	wildcard := append(append(room[:0], closest...), '*', 0)
+	if second := s.at(wildcard); second != first {
+		m.authority(second.nsec, false)
+	}
+}
+
+// authority adds set to the authority section, at the name asked for or at its
+// own. A denial is sent whole by this way or not at all.
+func (m *message) authority(set *RRset, asked bool) {
+	if m.failed || set == nil || set.octets.wire == nil || len(m.buf) > maxPointer {
+		m.failed = true
+		return
+	}
+	o := &set.octets
+	n := o.count(m.do)
+	m.proofs += uint16(n)
+	m.length += o.lengths[n-1]
+	if asked {
+		m.buf = append(m.buf, o.wire[:o.ends[n-1]]...)
+		return
+	}
+	at := len(m.buf)
+	m.buf = slices.Grow(m.buf, maxName)[:at+maxName]
+	end, err := dns.PackDomainName(set.owner(), m.buf, at, nil, false)
+	if err != nil {
+		m.failed = true
+		return
+	}
+	m.length += end - at - pointerSize
+	m.buf = append(m.buf[:end], o.wire[pointerSize:o.ends[n-1]]...)
+	for i := range n - 1 { // the first has the name itself
+		owner := end - pointerSize + o.ends[i]
+		binary.BigEndian.PutUint16(m.buf[owner:], 0xC000|uint16(at))
+	}
+}
+
+// finish adds the OPT record and fills in the header.
+func (m *message) finish() ([]byte, bool) {
+	if m.failed || m.length > m.size {
+		return m.buf, false
+	}
+	if opt := m.opt; opt != nil {
+		m.buf = append(m.buf, 0)
+		m.buf = binary.BigEndian.AppendUint16(m.buf, dns.TypeOPT)
+		m.buf = binary.BigEndian.AppendUint16(m.buf, opt.UDPSize())
+		m.buf = binary.BigEndian.AppendUint32(m.buf, opt.Hdr.Ttl&uint32(m.kept))
+		m.buf = binary.BigEndian.AppendUint16(m.buf, 0)
+		m.buf[11] = 1
+	} else {
+		m.buf[11] = 0
+	}
+	binary.BigEndian.PutUint16(m.buf[2:], m.flags)
+	binary.BigEndian.PutUint16(m.buf[4:], 1)
+	binary.BigEndian.PutUint16(m.buf[6:], m.answers)
+	binary.BigEndian.PutUint16(m.buf[8:], m.proofs)
+	m.buf[10] = 0
+	return m.buf, true
+}
