@@ -111,6 +111,12 @@ func TestAZoneThatGoesFromSecureToInsecure(t *testing.T) {
 	r.l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, NoDS: true})
 	r.expect("ns1.example.net.", secure(net)) // still signed, with the keys that are known
 
+	r.l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, NoDS: true, Keys: []*lab.Key{key257("new"), key256("new")}})
+	r.expect("ns1.example.net.", insecure(validate.CheckDenial)) // keys that nobody vouches for: net. opts out
+
+	r = newRolling(t)
+	r.expect("ns1.example.net.", secure(net))
+	r.after(time.Minute)
 	r.l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Unsigned: true})
 	r.expect("ns1.example.net.", bogus(validate.CheckSigned)) // it did not wait for the DS's TTL
 	r.after(time.Hour)

@@ -36,6 +36,7 @@
 package validate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -152,15 +153,22 @@ func (v *Validator) Lookup(ctx context.Context, x Exchanger, name string, qtype 
 
 // ProbeAnchor asks x for the DNSKEY RRset of every trust anchor's zone and
 // validates it. The error says why x is not fit to validate through: it does
-// not answer, or strips signatures, or gives others' keys. What was validated
-// before does not count.
+// not answer, or strips signatures, or gives others' keys. A zone that is out of
+// reach is not x's fault if another anchor's is not. What was validated before
+// does not count.
 func (v *Validator) ProbeAnchor(ctx context.Context, x Exchanger) error {
 	if len(v.anchors.zones) == 0 {
 		return errors.New("there is no trust anchor")
 	}
 	w := v.Session(x).walk(ctx)
+	var unanswered error
+	reached := false
 	for _, name := range v.anchors.names() {
 		z, err := w.fetchZone(name)
+		if _, bogus := err.(*Error); err != nil && !bogus {
+			unanswered = cmp.Or(unanswered, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -168,6 +176,10 @@ func (v *Validator) ProbeAnchor(ctx context.Context, x Exchanger) error {
 			return z.insecure
 		}
 		v.zones.put(z, w.now)
+		reached = true
+	}
+	if !reached {
+		return unanswered
 	}
 	return nil
 }

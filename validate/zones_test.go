@@ -147,6 +147,54 @@ func TestCoreDNSDenialOfDSDoesNotCutTheChain(t *testing.T) {
 	}
 }
 
+func TestASignatureByWhatLooksUnsignedDoesNotHideTheGoodOne(t *testing.T) {
+	// By such a denial the name itself passes for an insecure zone, which has signed.
+	l := hierarchy(t)
+	l.Tamper("ns1.lies.net.", dns.TypeA, func(m *dns.Msg) *dns.Msg {
+		forged := dns.Copy(find(m.Answer, dns.TypeRRSIG)).(*dns.RRSIG)
+		forged.SignerName = "ns1.lies.net."
+		m.Answer = append([]dns.RR{forged}, m.Answer...)
+		return m
+	})
+	r, err := validator(t, l).Lookup(t.Context(), l, "ns1.lies.net.", dns.TypeA)
+	if err != nil || got(r) != secure("lies.net.") {
+		t.Errorf("Expected %+v, got %+v, %v", secure("lies.net."), r, err)
+	}
+}
+
+func TestWhatDoesNotBelongToADenialDoesNotSpoilIt(t *testing.T) {
+	l := hierarchy(t)
+	v := validator(t, l)
+	other := ask(t, l, "none.example.net.", dns.TypeA).Ns
+	for _, rr := range other {
+		if sig, ok := rr.(*dns.RRSIG); ok {
+			sig.Signature = "AAAA" + sig.Signature[4:]
+		}
+	}
+	l.Tamper("zz.example.net.", dns.TypeA, func(m *dns.Msg) *dns.Msg {
+		m.Ns = append(m.Ns, keep(other, func(rr dns.RR) bool { return rr.Header().Name != net && rr.Header().Name != "zz.example.net." })...)
+		return m
+	})
+	// A DNAME redirects what is below it, not its own name.
+	redirection := ask(t, l, "moved.example.net.", dns.TypeDNAME).Answer
+	l.Tamper("moved.example.net.", dns.TypeA, func(m *dns.Msg) *dns.Msg { m.Answer = redirection; return m })
+	for _, name := range []string{"zz.example.net.", "moved.example.net."} {
+		if r, err := v.Lookup(t.Context(), l, name, dns.TypeA); err != nil || got(r) != denied(net) {
+			t.Errorf("%s: Expected %+v, got %+v, %v", name, denied(net), r, err)
+		}
+	}
+}
+
+// find returns the first record of that type.
+func find(rrs []dns.RR, rrtype uint16) dns.RR {
+	for _, rr := range rrs {
+		if rr.Header().Rrtype == rrtype {
+			return rr
+		}
+	}
+	return nil
+}
+
 func TestChainsAreBounded(t *testing.T) {
 	const bound = 20 // zones, the root among them
 	l := lab.New(t, now)
@@ -410,5 +458,29 @@ func TestProbeAnchor(t *testing.T) {
 				t.Errorf("Expected an error with %q, got %v", tc.want, err)
 			}
 		})
+	}
+}
+
+func TestAnAnchorOutOfReachLeavesAResolverFit(t *testing.T) {
+	// A zone of one's own has an anchor, too, and is down.
+	for _, tc := range []struct {
+		name, down string
+		edit       lab.Tamper
+		fit        bool
+	}{
+		{"up", "example.net.", func(m *dns.Msg) *dns.Msg { return m }, true},
+		{"down", "example.net.", lab.Rcode(dns.RcodeServerFailure), true},
+		{"silent", "example.net.", lab.Timeout, true},
+		{"the root is down", ".", lab.Timeout, true},
+		{"both are down", "", lab.Timeout, false},
+		{"unknown to the resolver", "example.net.", lab.Rcode(dns.RcodeNameError), false},
+		{"without signatures", "example.net.", lab.StripSignatures, false},
+	} {
+		l := hierarchy(t)
+		v := validate.New(parsed(t, l.Anchors()+l.AnchorsOf("example.net.")), validate.Options{Now: clock})
+		l.Tamper(tc.down, dns.TypeDNSKEY, tc.edit)
+		if err := v.ProbeAnchor(t.Context(), l); (err == nil) != tc.fit {
+			t.Errorf("%s: Expected fit: %t, got %v", tc.name, tc.fit, err)
+		}
 	}
 }
