@@ -69,6 +69,9 @@ type subtree struct {
 
 type instanceKey struct{}
 
+// clock is what this process knows of the system's: a reload begins with that.
+var clock = refresh.NewClock()
+
 // restarting is the instance that is being replaced by a reload, nil at other
 // times. caddy reloads one instance at a time.
 var restarting atomic.Pointer[instance]
@@ -270,7 +273,7 @@ func (inst *instance) warn() {
 // start: it holds the state of watched directories and the chain cache.
 func (inst *instance) background() (refresh.Config, error) {
 	info, _ := debug.ReadBuildInfo()
-	config := refresh.Config{Observer: observer{}, Log: log, Built: built(info)}
+	config := refresh.Config{Observer: observer{}, Log: log, Built: built(info), Clock: clock}
 	made := newParts()
 	to := &publisher{zones: make(map[*refresh.Zone]*zone), subtrees: make(map[*refresh.Subtree]*subtree)}
 	byZone := make(map[*zone]*refresh.Zone)

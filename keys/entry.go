@@ -81,7 +81,7 @@ func (p *planner) secureEntry(k *Key, ks []*Key) {
 		p.why(k, "%s and it has left CDS, but it stays in DNSKEY and signs %s%s", because, wait, lostWithFile(k))
 	case p.inChain(k) && k.Signer != nil:
 		p.keep(k, false)
-		p.why(k, "%s and it has left CDS, but it stays in DNSKEY and signs: the zone is published or signed with it by the plugins behind mske", because)
+		p.why(k, "%s and it has left CDS, but it stays in DNSKEY and signs%s", because, p.chained(k))
 	case from.After(p.now):
 		p.keep(k, false)
 		p.next(from)

@@ -15,6 +15,9 @@ type Facts struct {
 	// Chain are the keys that the plugin chain publishes or was seen signing
 	// with in the last max_zone_ttl (rule K2). None of them leaves DNSKEY.
 	Chain []merge.Key
+	// ChainUntil is, of those that the plugin chain no longer has, until when
+	// caches may need them.
+	ChainUntil map[merge.Key]time.Time
 	// Signed are the keys that the zone's data is or was signed with. Of any
 	// other nothing can be cached, so that it goes as soon as it is to.
 	Signed []merge.Key
@@ -201,6 +204,14 @@ func (p *planner) keepLast(ks []*Key, kind func(*Key) bool) {
 		rfc3339(stop(last.Timing)), AlgorithmName(last.DNSKEY.Algorithm))
 }
 
+// chained says that the plugin chain has k, or until when it matters that it had.
+func (p *planner) chained(k *Key) string {
+	if until := p.facts.ChainUntil[k.ID()]; !until.IsZero() {
+		return fmt.Sprintf(" until %s: the zone was published or signed with it by the plugins behind mske, and caches may hold that until then", rfc3339(until))
+	}
+	return ": the zone is published or signed with it by the plugins behind mske"
+}
+
 // publish decides whether k is in the DNSKEY RRset and is announced there.
 func (p *planner) publish(k *Key) {
 	chain := p.inChain(k)
@@ -214,7 +225,7 @@ func (p *planner) publish(k *Key) {
 	case begun && k.Role.SecureEntry() && k.Signer == nil && p.facts.DS == DSUnknown:
 		p.why(k, "its Delete time has come or its file has gone, but it stays in DNSKEY: the parent's DS has not been read")
 	case chain:
-		p.why(k, "it stays in DNSKEY: the zone is published or signed with it by the plugins behind mske")
+		p.why(k, "it stays in DNSKEY%s", p.chained(k))
 	case p.cached(k):
 		p.why(k, "its Delete time has come, but it stays in DNSKEY until %s: caches may hold its signatures until then",
 			rfc3339(stop(k.Timing).Add(p.facts.MaxZoneTTL)))

@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,6 +11,12 @@ const (
 	// certainly passed (rule M6), and how far it may jump ahead without being
 	// doubted.
 	clockTolerance = time.Hour
+
+	// clockSettle is how long a clock that jumped ahead has to stay there to be
+	// believed, and how long one has to run without such jumps before time that
+	// it says has passed takes anything away, or is held against it later.
+	// Servers that set a clock find out within minutes that they were wrong.
+	clockSettle = 10 * time.Minute
 
 	// clockDrift is what clock and elapsed time may differ by without anybody
 	// having set the clock.
@@ -93,6 +100,12 @@ func (c *clock) right() bool { return c.state == clockRight }
 // which has passed may take something away.
 func (c *clock) steady() bool { return c.right() && c.elapsed-c.smooth >= clockSettle }
 
+// settled returns from when time which has passed may take something away that
+// lasts at least so long.
+func (c *clock) settled(wait time.Duration) time.Time {
+	return c.now().Add(c.smooth + min(wait, clockSettle) - c.elapsed)
+}
+
 // stamp returns what is to be stored as a time that has certainly passed. A
 // clock that was ahead for a moment must not turn the right one down later.
 func (c *clock) stamp() time.Time {
@@ -122,12 +135,39 @@ func (c *clock) problem() string {
 
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// systemClock returns a function that reads the system's clock and how much
-// time has passed since the call.
-func systemClock() func() (wall time.Time, elapsed time.Duration) {
-	start := time.Now()
-	return func() (time.Time, time.Duration) {
-		now := time.Now()
-		return now.Round(0), now.Sub(start) // Round leaves the clock alone of the two
+// Clock is the system's clock as one process knows it. Engines that follow one
+// another, as with each reload, go on from what was found out about it: only at
+// the start of the process is nothing known.
+type Clock struct {
+	start time.Time
+	known atomic.Pointer[clock]
+}
+
+// NewClock returns a clock that nothing is known of. A process needs one.
+func NewClock() *Clock { return &Clock{start: time.Now()} }
+
+// read returns what the clock says and how much time has passed since the start.
+func (c *Clock) read() (wall time.Time, elapsed time.Duration) {
+	now := time.Now()
+	return now.Round(0), now.Sub(c.start) // Round leaves the clock alone of the two
+}
+
+// handOver lets a later engine go on with what l knows of the clock. By then
+// every wait that was moved because the clock was set has to be stored: what is
+// older than that has them moved again, and so makes them longer.
+func (c *Clock) handOver(l clock) {
+	k := c.known.Load()
+	if l.right() && (k == nil || !k.base.Equal(l.base) || k.smooth != l.smooth) {
+		c.known.Store(&l)
 	}
+}
+
+// takeOver returns what is known of the clock, but for what a file says.
+func (c *Clock) takeOver(built time.Time) clock {
+	if k := c.known.Load(); k != nil {
+		l := *k
+		l.built, l.stored = built, time.Time{}
+		return l
+	}
+	return clock{built: built}
 }

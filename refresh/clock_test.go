@@ -317,3 +317,73 @@ func (w *world) expectKeysOnly(zsks ...merge.Key) {
 	w.t.Helper()
 	expectSet(w.t, "DNSKEY", w.apex().DNSKEY, with(w.ksk, append([]merge.Key{w.zsk.ID()}, zsks...)...), keyOf)
 }
+
+// Who reloads more often than a clock takes to be believed still sees keys go.
+func TestAReloadGoesOnWithTheClock(t *testing.T) {
+	for _, same := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			if same {
+				w.clock = NewClock()
+			}
+			w.zone.MaxZoneTTL, w.zone.TTL = 3*time.Hour, time.Hour
+			e := w.startMinutely()
+			w.pass(clockSettle)
+			k := foreignKey(t, 256)
+			w.chain.change(true, func(c *chainZone) { c.keys = append(c.keys, k) })
+			w.pass(2 * time.Minute)
+			w.chain.change(true, func(c *chainZone) { c.keys = c.keys[:2] })
+			for range 50 { // more than MaxZoneTTL in all
+				e.Stop()
+				e = w.startMinutely()
+				w.pass(4 * time.Minute)
+			}
+			want := with(w.ksk, w.zsk.ID(), k.ID())
+			if same {
+				want = want[:2]
+			}
+			w.expectKeys(want, with(w.ksk))
+		})
+	}
+}
+
+func TestAClockThatIsSetBetweenTwoEnginesEndsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.clock = NewClock()
+		e := w.startSlow()
+		p := w.join()
+		w.pass(time.Hour)
+		q := w.retire(p)
+		e.Stop()
+		w.setClock(2 * day)
+		w.startSlow()
+		expectLog(t, w.log, 1, "ERROR", "jumped ahead")
+		w.pass(20 * time.Hour)
+		expectLog(t, w.log, 1, "The clock was set by 48h")
+		w.expectKeysOnly(p.zsk, q.zsk)
+		w.pass(8 * time.Hour)
+		w.expectKeysOnly(q.zsk)
+	})
+}
+
+// After so long, what the longest wait was for has passed in any case.
+func TestAZoneWithSmallTTLsIsSettledSooner(t *testing.T) {
+	for _, tt := range []struct{ max, ttl, want time.Duration }{
+		{day, time.Hour, clockSettle}, {6 * time.Second, time.Hour, clockSettle}, {6 * time.Second, 3 * time.Second, 6 * time.Second},
+	} {
+		w := newWorld(t)
+		w.zone.MaxZoneTTL, w.zone.TTL = tt.max, tt.ttl
+		e := w.engine()
+		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		for _, elapsed := range []time.Duration{0, tt.want - 1, tt.want} {
+			e.loop.clock.read(now.Add(elapsed), elapsed)
+			e.loop.now = e.loop.clock.now()
+			e.settle(e.zones[0])
+			f := e.zones[0].facts
+			if f.unsteady != (elapsed < tt.want) || !f.settled.Equal(now.Add(tt.want)) {
+				t.Errorf("%v, %v: expected waits to end from %v, got unsteady %v after %v, until %v", tt.max, tt.ttl, tt.want, f.unsteady, elapsed, f.settled)
+			}
+		}
+	}
+}

@@ -270,7 +270,7 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 		z.say("admit "+host, levelError, "", "the keys of %s are served since the zone is delegated to it, but %v", host, err)
 	}
 	collect := merge.Peer.Collect
-	if !e.loop.clock.steady() {
+	if e.settle(z); z.facts.unsteady {
 		collect = collectHeld
 	}
 	next, change := collect(p, a, now, z.MaxZoneTTL)

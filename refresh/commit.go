@@ -141,7 +141,7 @@ func (e *Engine) jobs() []*job {
 // served.
 func (e *Engine) prepare(z *zone, lazy bool) *job {
 	now := e.loop.now
-	z.facts.unsteady = !e.loop.clock.steady()
+	e.settle(z)
 	e.live(z)
 	d := decide(z.Zone, z.facts, now)
 	e.grow(z, &d)
@@ -343,6 +343,7 @@ func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
 // the same.
 func (e *Engine) committed(jobs []*job, err error) {
 	if errors.Is(err, store.ErrRevoked) {
+		e.loop.lost = true
 		return // the engine is about to end
 	}
 	e.reportStore(err)

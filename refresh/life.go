@@ -125,8 +125,12 @@ func (e *Engine) grow(z *zone, d *decision) {
 	d.life = o.report
 	d.boot = d.bootstrap(z.Zone, s.Life)
 	d.next = earliest(d.next, o.report.Next)
-	if z.facts.unsteady && len(o.report.Leaving) > 0 {
-		d.next = earliest(d.next, now.Add(clockSettle))
+	if z.facts.unsteady && (len(o.report.Leaving) > 0 || !s.Seed.Empty()) {
+		d.next = earliest(d.next, z.facts.settled)
+	}
+	for i := range o.report.Leaving {
+		l := &o.report.Leaving[i]
+		l.Until = latest(l.Until, z.facts.settled)
 	}
 	z.reportPhase()
 	z.reportKeys(was, now)
@@ -174,7 +178,7 @@ func (z *zone) reportLeavers(before lifecycle.State) {
 		case is && h.Until.IsZero():
 			z.log.Infof("%s: %s is no nameserver that the owner wants any more, and never was one: its keys go with the next reading that lacks it", z.title, h.Name)
 		case is:
-			z.log.Infof("%s: %s is leaving: it is in none of target, NS and the parent's NS; its keys stay until %s, as long as caches may need them", z.title, h.Name, timestamp(h.Until))
+			z.log.Infof("%s: %s is leaving: it is in none of target, NS and the parent's NS; its keys stay until %s, as long as caches may need them", z.title, h.Name, timestamp(latest(h.Until, z.facts.settled)))
 		default:
 			z.log.Infof("%s: %s is back: its keys stay", z.title, h.Name)
 		}

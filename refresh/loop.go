@@ -44,6 +44,8 @@ type loop struct {
 	builds  pool
 
 	clock        clock
+	begun        bool           // something was decided by it since the start
+	lost         bool           // the right to write is another engine's
 	now          time.Time      // by the clock, without a reading of time elapsed
 	dirty        map[*zone]bool // to be decided and written now
 	lazy         map[*zone]bool // to be written with the next write
@@ -218,6 +220,9 @@ func (e *Engine) turn() time.Duration {
 	e.write()
 	e.build()
 	e.refreshStatus()
+	if len(l.dirty) == 0 && l.writes.running == 0 && !l.lost {
+		e.config.Clock.handOver(l.clock)
+	}
 
 	next := now.Add(idle)
 	for _, at := range []time.Time{l.scanAt, e.writeDue(), e.buildDue(), l.statusAt} {

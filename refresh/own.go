@@ -82,7 +82,7 @@ type ours struct {
 // planOwn decides what our keys do at now: those of the files, and those that
 // only the marks know.
 func planOwn(z *Zone, f facts, now time.Time) ours {
-	p := ownPlan{cfg: z, facts: f, now: now}
+	p := ownPlan{cfg: z, facts: f, now: now, chainUntil: make(map[merge.Key]time.Time)}
 	p.zone = z.Name
 	for _, k := range z.trustedFiles(f.files) {
 		c := *k // roles depend on the other keys of the zone
@@ -155,7 +155,7 @@ func (p *ownPlan) mayGo() {
 func (p *ownPlan) planFacts(marks []store.Own) keys.Facts {
 	life := p.facts.state.Life
 	f := keys.Facts{
-		Chain: p.chain, MaxZoneTTL: p.cfg.MaxZoneTTL, Seen: make(map[merge.Key]keys.Seen),
+		Chain: p.chain, ChainUntil: p.chainUntil, MaxZoneTTL: p.cfg.MaxZoneTTL, Seen: make(map[merge.Key]keys.Seen),
 		KeysTTL: max(p.cfg.TTL, life.HeldKeys.After(p.now).Sub(p.now)),
 	}
 	switch {
@@ -227,7 +227,10 @@ type ownPlan struct {
 	facts facts
 	now   time.Time
 	keys  []*keys.Key
-	chain []merge.Key // kept because of rule K2
+
+	// chain are kept because of rule K2, some of them until then.
+	chain      []merge.Key
+	chainUntil map[merge.Key]time.Time
 }
 
 // hold ends rule K2's hold of a key that left the zone long enough ago.
@@ -245,15 +248,21 @@ func (p *ownPlan) hold(o store.Own) store.Own {
 // ended reports whether caches have forgotten what a key signed that is gone,
 // and if not yet, sees to it that this is asked again.
 func (p *ownPlan) ended(o store.Own) bool {
-	end := o.Gone.Add(p.cfg.MaxZoneTTL)
-	if p.facts.unsteady {
-		end = latest(end, p.now.Add(clockSettle))
-	}
+	end := p.heldUntil(o)
 	if !end.After(p.now) {
-		return true
+		return !p.facts.unsteady && (p.facts.looked || p.cfg.Whole) // a new Corefile may bring it back
 	}
 	p.next = earliest(p.next, end)
 	return false
+}
+
+// heldUntil returns when the hold of a key ends that left the zone.
+func (p *ownPlan) heldUntil(o store.Own) time.Time {
+	end := o.Gone.Add(p.cfg.MaxZoneTTL)
+	if p.facts.unsteady {
+		end = latest(end, p.facts.settled)
+	}
+	return end
 }
 
 // addChain takes in a key that the plugins behind ours hold. A peer's is the
@@ -265,6 +274,9 @@ func (p *ownPlan) addChain(o store.Own) {
 		return
 	}
 	p.chain = append(p.chain, o.Key)
+	if !o.Gone.IsZero() {
+		p.chainUntil[o.Key] = p.heldUntil(o)
+	}
 	if !file {
 		p.keys = append(p.keys, &keys.Key{DNSKEY: o.Key.DNSKEY(p.zone, 0)})
 	}

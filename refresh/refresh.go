@@ -102,8 +102,8 @@ type Subtree struct {
 	Zone *Zone
 }
 
-// Config is what an engine works with. Every field is needed but Observer
-// and Built.
+// Config is what an engine works with. Every field is needed but Observer,
+// Built and Clock.
 type Config struct {
 	Zones     []*Zone
 	Subtrees  []*Subtree
@@ -114,6 +114,10 @@ type Config struct {
 	// Built is when the program was, or any time before that: a clock that is
 	// earlier is wrong (rule M6).
 	Built time.Time
+
+	// Clock is the process's. Without it the engine begins with one that nothing
+	// is known of, so that for some minutes no wait ends.
+	Clock *Clock
 }
 
 // stopTimeout is how long Stop waits for work in progress. Fetches and looks
@@ -149,12 +153,14 @@ type Engine struct {
 
 // New returns an engine for c that does nothing yet.
 func New(c Config) *Engine {
-	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones)), clock: systemClock()}
+	if c.Clock == nil {
+		c.Clock = NewClock()
+	}
+	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones)), clock: c.Clock.read}
 	// The engine's life is that of the configuration, which has no context:
 	// it ends with Stop or with the lease.
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.loop.init()
-	e.loop.clock.built = c.Built
 	for _, cfg := range c.Zones {
 		e.zones = append(e.zones, newZone(cfg))
 	}
@@ -180,6 +186,7 @@ func (e *Engine) Start() error {
 		return err
 	}
 	e.leases = leases
+	e.loop.clock = e.config.Clock.takeOver(e.config.Built) // whoever had it can store nothing more
 	for _, path := range leases.paths {
 		e.wg.Go(func() { leases.watch(path, e.ctx.Done()) })
 	}

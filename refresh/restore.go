@@ -24,9 +24,11 @@ func (e *Engine) restore(stored map[string]record) {
 	}
 	adopt(e.zones, stored)
 	e.readClock()
+	e.loop.begun = e.loop.clock.right()
 	jobs := make([]*job, 0, len(e.zones))
 	for _, z := range e.zones {
-		z.facts.unsteady, z.began, z.spoken = true, e.loop.now, z.facts.state.Life.Phase
+		z.began, z.spoken = e.loop.now, z.facts.state.Life.Phase
+		e.settle(z)
 		if e.loop.clock.right() {
 			z.facts.state = startWaits(z.facts.state, e.loop.now)
 			jobs = append(jobs, z.restoreJob(e.loop.now))

@@ -12,7 +12,7 @@ import (
 // right again.
 func (e *Engine) readClock() {
 	l := &e.loop
-	was, first := l.clock.state, l.clock.base.IsZero()
+	was := l.clock.state
 	set := l.clock.read(e.clock())
 	l.now = l.clock.now()
 	if set != 0 {
@@ -27,7 +27,7 @@ func (e *Engine) readClock() {
 		e.config.Log.Errorf("Not ready: %s", problem)
 	case was != clockUnread:
 		e.config.Log.Infof("The clock is right now: it is %s", timestamp(l.now))
-		e.resume(first)
+		e.resume()
 	default:
 		return // start, see restore
 	}
@@ -35,11 +35,21 @@ func (e *Engine) readClock() {
 	e.status.Store(&s)
 }
 
+// settle finds out whether the clock has been right for long enough that time
+// which has passed may take something away from z. A wait that is no longer than
+// that is over by then, whatever the clock said at its beginning.
+func (e *Engine) settle(z *zone) {
+	c := &e.loop.clock
+	z.facts.settled = c.settled(max(z.MaxZoneTTL, z.TTL))
+	z.facts.unsteady = !c.right() || z.facts.settled.After(e.loop.now)
+}
+
 // resume goes on with what waited for the clock. At first nothing has been
 // decided since the start.
-func (e *Engine) resume(first bool) {
+func (e *Engine) resume() {
 	l := &e.loop
-	if first {
+	if first := !l.begun; first {
+		l.begun = true
 		for _, z := range e.zones {
 			z.facts.state, z.began = startWaits(z.facts.state, l.now), l.now
 			z.signAt = l.now // what is served has not been looked at

@@ -54,13 +54,19 @@ func TestWaitsOutlastAClockThatIsSet(t *testing.T) {
 func TestNoKeyOfOursGoesByAClockThatIsNotSteady(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	gone := store.Own{Gone: now.Add(-week)}
-	for _, unsteady := range []bool{true, false} {
-		p := ownPlan{cfg: &Zone{MaxZoneTTL: day}, facts: facts{unsteady: unsteady}, now: now}
-		if p.ended(gone) == unsteady {
-			t.Errorf("Expected a hold that has ended to last on: %v", unsteady)
-		}
-		if unsteady && !p.next.Equal(now.Add(clockSettle)) {
-			t.Errorf("Expected it to be asked again once the clock is steady, got %v", p.next)
+	for name, tt := range map[string]struct {
+		facts facts
+		ended bool
+		next  time.Time
+	}{
+		"steady":                          {facts{looked: true}, true, time.Time{}},
+		"steady, but not seen":            {facts{}, false, time.Time{}},
+		"not steady":                      {facts{looked: true, unsteady: true, settled: now.Add(time.Minute)}, false, now.Add(time.Minute)},
+		"not right, and for how long yet": {facts{looked: true, unsteady: true}, false, time.Time{}},
+	} {
+		p := ownPlan{cfg: &Zone{MaxZoneTTL: day}, facts: tt.facts, now: now}
+		if got := p.ended(gone); got != tt.ended || !p.next.Equal(tt.next) {
+			t.Errorf("%s: expected the hold to have ended: %v, to be asked again at %v, got %v, %v", name, tt.ended, tt.next, got, p.next)
 		}
 	}
 }

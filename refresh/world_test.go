@@ -56,6 +56,7 @@ type world struct {
 
 	ahead *atomic.Int64 // how far the system's clock is ahead of the time in the bubble
 	built time.Time
+	clock *Clock // of the process, if it is to outlast an engine
 
 	observer Observer
 }
@@ -337,7 +338,7 @@ func (w *world) config() Config {
 	for _, z := range zones {
 		z.Store = filepath.Join(w.dir, "mske.db")
 	}
-	return Config{Zones: zones, Subtrees: w.subs, Publisher: w.out, Log: w.log, Built: w.built, Observer: w.observer}
+	return Config{Zones: zones, Subtrees: w.subs, Publisher: w.out, Log: w.log, Built: w.built, Observer: w.observer, Clock: w.clock}
 }
 
 // fleet adds n zones like that of the world to c, each with a key and CNS.

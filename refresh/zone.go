@@ -73,7 +73,8 @@ type facts struct {
 	looked  bool        // whether the zone was seen since the start
 	unknown bool        // it is signed with keys that are not known (rule K2)
 
-	unsteady bool // the clock may be ahead: no wait ends
+	unsteady bool      // the clock may be ahead: no wait ends
+	settled  time.Time // from when it no longer is, if nothing happens
 
 	// What the last look from outside showed of external nameservers.
 	vouched   map[string]lifecycle.Vouched // their apex key sets that DS vouches for
