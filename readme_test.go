@@ -1,6 +1,8 @@
 package mske
 
 import (
+	"go/token"
+	"go/types"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -82,5 +84,33 @@ func TestReadmeExamplesAreAccepted(t *testing.T) {
 	}
 	if !slices.Equal(before, caddy.Instances()) {
 		t.Error("Expected nothing to be started")
+	}
+}
+
+var limit = regexp.MustCompile("(?m)^\\| .* \\| ([0-9,]+) \\| `([a-z/.0-9]+)` `(\\w+)` \\|$")
+
+// The limits in the manual are those of the code.
+func TestReadmeStatesTheLimits(t *testing.T) {
+	limits := limit.FindAllStringSubmatch(readme(t), -1)
+	if len(limits) < 25 {
+		t.Fatalf("Expected at least 25 limits, got %d", len(limits))
+	}
+	for _, row := range limits {
+		source, err := os.ReadFile(row[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := regexp.MustCompile(`(?m)^(?:const)?\s*` + row[3] + `\s*=\s*([0-9]+(?: << [0-9]+)?)`).FindSubmatch(source)
+		if set == nil {
+			t.Errorf("%s: Expected %s to be set", row[2], row[3])
+			continue
+		}
+		value, err := types.Eval(token.NewFileSet(), nil, token.NoPos, string(set[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := strings.ReplaceAll(row[1], ",", ""); value.Value.ExactString() != want {
+			t.Errorf("%s: Expected %s to be %s as in the manual, got %s", row[2], row[3], want, value.Value)
+		}
 	}
 }
