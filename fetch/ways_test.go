@@ -226,6 +226,9 @@ func TestOtherWays(t *testing.T) {
 		{"an old announcement that is refused", func(th *theater) {
 			th.truth, th.views[first] = current(), of(signedAt(t, lastWeek, announced()+owner+" CDS 0 0 0 00\n"))
 		}, []string{first, second}, known, Secure, first + ", " + second, ""},
+		{"a new announcement that is refused", func(th *theater) {
+			th.truth = signedAt(t, now, announced()+owner+" CDS 0 0 0 00\n")
+		}, []string{first, second}, known, Refused, first, "sentinel"},
 		{"an old proof that the zone is not secure", func(th *theater) {
 			s := newStage(t, all)
 			s.zones[signalZone].NoDS = true
