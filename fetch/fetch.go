@@ -115,7 +115,8 @@ func (f *Fetcher) fetch(ctx context.Context, zone, host string, known merge.Anno
 	defer cancel()
 	c := &collection{f: f, zone: canonical(zone), host: canonical(host), known: known, at: f.now()}
 	res := collect(c, ctx)
-	res.Zone, res.Host, res.At, res.Reason = c.zone, c.host, c.at, oneLine(res.Reason)
+	res.Zone, res.Host, res.At = c.zone, c.host, c.at
+	res.Reason, res.Tried = oneLine(res.Reason), oneLine(res.Tried)
 	return res
 }
 

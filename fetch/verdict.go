@@ -61,6 +61,11 @@ type Result struct {
 	// name, which check.
 	Reason string
 
+	// Tried says, where another way of asking might have done better, which
+	// were no better and what they came to. It changes from one collection to
+	// the next while the reason is the same.
+	Tried string
+
 	// Announcement is set if, and only if, Verdict is Secure.
 	Announcement merge.Announcement
 
@@ -69,4 +74,12 @@ type Result struct {
 	TTL time.Duration
 
 	At time.Time // when it was collected
+}
+
+// Why returns the reason and what else was tried, for an operator.
+func (r Result) Why() string {
+	if r.Tried == "" {
+		return r.Reason
+	}
+	return r.Reason + "; other ways were no better: " + r.Tried
 }

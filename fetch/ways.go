@@ -41,9 +41,7 @@ func (c *collection) otherwise(ctx context.Context, first outcome, through *rout
 		}
 		tried = append(tried, fmt.Sprintf("%s: %s", w.name, got.Verdict))
 	}
-	if len(tried) > 0 {
-		first.Reason += "; other ways were no better: " + strings.Join(tried, ", ")
-	}
+	first.Tried = strings.Join(tried, ", ")
 	return first.Result
 }
 

@@ -274,8 +274,8 @@ func TestOtherWays(t *testing.T) {
 			f := th.fetcher(t, tc.resolvers...)
 			f.validator = validate.New(anchors(t, th.truth), validate.Options{Now: ticking()})
 			res := f.Fetch(t.Context(), zone, host, tc.known)
-			if res.Verdict != tc.want || !strings.Contains(res.Reason, tc.reason) {
-				t.Errorf("Expected %s with %q, got %s: %s", tc.want, tc.reason, res.Verdict, res.Reason)
+			if res.Verdict != tc.want || !strings.Contains(res.Why(), tc.reason) {
+				t.Errorf("Expected %s with %q, got %s: %s", tc.want, tc.reason, res.Verdict, res.Why())
 			}
 			// Probes of resolvers come in between.
 			if asked := strings.Join(th.asked, ", "); asked != tc.asked {
@@ -305,7 +305,7 @@ func newStageResult(t *testing.T, l *lab.Lab) merge.Announcement {
 	t.Helper()
 	res := labFetcher(t, l, Options{}).Fetch(t.Context(), zone, host, merge.Announcement{})
 	if res.Verdict != Secure {
-		t.Fatalf("Expected secure, got %s: %s", res.Verdict, res.Reason)
+		t.Fatalf("Expected secure, got %s: %s", res.Verdict, res.Why())
 	}
 	return res.Announcement
 }
@@ -344,7 +344,7 @@ func TestWaysThatHangLeaveTimeForTheNext(t *testing.T) {
 		}
 		start := time.Now()
 		if res := f.Fetch(t.Context(), zone, host, merge.Announcement{}); res.Verdict != Secure {
-			t.Errorf("Expected secure, got %s: %s", res.Verdict, res.Reason)
+			t.Errorf("Expected secure, got %s: %s", res.Verdict, res.Why())
 		}
 		if took := time.Since(start); took > DefaultTimeout {
 			t.Errorf("Expected an end within %s, took %s", DefaultTimeout, took)
@@ -389,7 +389,7 @@ func TestFewServersOfAHostAreAsked(t *testing.T) {
 				return nil, errTimeout
 			}
 			if res := f.Fetch(t.Context(), zone, host, merge.Announcement{}); res.Verdict != Bogus || len(servers) != tc.want {
-				t.Errorf("Expected bogus and %d servers asked, got %s: %s, %d", tc.want, res.Verdict, res.Reason, len(servers))
+				t.Errorf("Expected bogus and %d servers asked, got %s: %s, %d", tc.want, res.Verdict, res.Why(), len(servers))
 			}
 		})
 	}

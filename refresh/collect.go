@@ -203,7 +203,7 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 	}
 	if r.Verdict == fetch.Secure {
 		if err := e.accept(z, c.host, r.Announcement); err != nil {
-			c.verdict, r.Reason = fetch.Refused, err.Error()
+			c.verdict, r.Reason, r.Tried = fetch.Refused, err.Error(), ""
 		}
 	}
 	if e.config.Observer != nil {
@@ -215,20 +215,20 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 		z.recovered("fetch "+c.host, "the announcement of %s is secure now", c.host)
 	case fetch.Absent:
 		c.succeeded(z.Zone, now, r.TTL)
-		z.reportFailure(c, r.Reason, now)
+		z.reportFailure(c, r, now)
 	default:
 		c.failed(z.Zone, now)
 		if c.verdict != fetch.Unreachable || c.line.silent < deadAfter-1 {
-			z.reportFailure(c, r.Reason, now)
+			z.reportFailure(c, r, now)
 		}
 	}
-	e.heard(z, c, r.Reason)
+	e.heard(z, c, r.Why())
 	e.loop.news = true
 }
 
 // reportFailure says, once for each verdict and each reason of a refusal, what
 // the collection came to and what is known of the host.
-func (z *zone) reportFailure(c *collection, reason string, now time.Time) {
+func (z *zone) reportFailure(c *collection, r fetch.Result, now time.Time) {
 	l, known := levelWarning, "nothing is known of it yet"
 	if i := peer(z.facts.state.Peers, c.host); i >= 0 {
 		last := z.facts.state.Peers[i].Collected
@@ -244,9 +244,9 @@ func (z *zone) reportFailure(c *collection, reason string, now time.Time) {
 	}
 	id := c.verdict.String()
 	if c.verdict == fetch.Refused {
-		id += ": " + reason // one may hide behind another
+		id += ": " + r.Reason // one may hide behind another
 	}
-	z.say("fetch "+c.host, l, id, "the announcement of %s is %s: %s; %s", c.host, c.verdict, reason, known)
+	z.say("fetch "+c.host, l, id, "the announcement of %s is %s: %s; %s", c.host, c.verdict, r.Why(), known)
 }
 
 // accept takes host's announcement into the state of z, or returns why policy
@@ -262,7 +262,9 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 	if err != nil {
 		return err
 	}
-	if err := merge.Admit(a, z.local, others, z.Lax); err == nil {
+	// Its own keys on their way out are in the joint sets beside the new ones.
+	beside := append(slices.Clip(others), merge.Peer{Retiring: p.Retiring})
+	if err := merge.Admit(a, z.local, beside, z.Lax); err == nil {
 		z.settle("admit " + host)
 	} else if !slices.Contains(s.NS, host) {
 		return err

@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -67,6 +68,81 @@ func TestOtherReasonForARefusalIsSaid(t *testing.T) {
 			expectLog(t, w.log, 1, theirNS+" is refused: "+why)
 		}
 	})
+}
+
+func TestWhatElseWasTriedIsSaidWithTheReasonAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.join()
+		n := 0
+		w.peers.set(theirNS, func() fetch.Result {
+			n++
+			return fetch.Result{Verdict: fetch.Refused, Reason: "a zone cut", Tried: fmt.Sprintf("way %d", n), At: time.Now()}
+		})
+		w.pass(3 * time.Hour)
+		if n < 3 {
+			t.Errorf("Expected several collections, got %d", n)
+		}
+		expectLog(t, w.log, 1, theirNS+" is refused: a zone cut")
+		expectLog(t, w.log, 1, "a zone cut; other ways were no better: way 1; nothing is known")
+	})
+}
+
+// Two keys of a tag fail some validators, also if one of them is on its way out.
+func TestNewKeyWithTheTagOfOneOnItsWayOutIsRefused(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		ns      []string
+		refused bool
+	}{
+		"not yet in NS": {nil, true},
+		"in NS":         {[]string{theirNS}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			e := w.engine()
+			e.loop.now = now
+			z := e.zones[0]
+			z.log = w.log
+			p := newProvider(t)
+			twin := twinOf(t, p.zsk)
+			z.local = merge.Local{DNSKEY: []merge.Key{w.zsk.ID()}, SecureEntry: []merge.Key{w.ksk.ID()}}
+			z.facts.state.Target, z.facts.state.NS = []string{ourNS, theirNS}, tt.ns
+			z.facts.state.HasCNS = true
+			old := p.announcement()
+			old.DNSKEY = []merge.Key{newPublic(t, 256)}
+			z.facts.state.Peers = []merge.Peer{{Host: theirNS, Announcement: old, Collected: now, Retiring: []merge.Retiring{{Key: p.zsk, Since: now, Until: now.Add(day)}}}}
+			next := p.announcement()
+			next.DNSKEY = []merge.Key{twin}
+			var collision *merge.CollisionError
+			if err := e.accept(z, theirNS, next); errors.As(err, &collision) != tt.refused {
+				t.Errorf("Expected a key that is refused: %v, got %v", tt.refused, err)
+			}
+			back := p.announcement() // the same key is no other
+			z.facts.state.Peers[0].Announcement = old
+			if err := e.accept(z, theirNS, back); err != nil {
+				t.Errorf("Expected a key that comes back to be accepted, got %v", err)
+			}
+		})
+	}
+}
+
+// twinOf returns a key with the tag and algorithm of k: the tag is a sum over
+// pairs of octets, whatever their order.
+func twinOf(t *testing.T, k merge.Key) merge.Key {
+	t.Helper()
+	octets, err := base64.StdEncoding.DecodeString(k.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	octets[0], octets[1], octets[2], octets[3] = octets[2], octets[3], octets[0], octets[1]
+	twin := k
+	twin.PublicKey = base64.StdEncoding.EncodeToString(octets)
+	if twin == k || twin.Tag() != k.Tag() {
+		t.Fatalf("Expected another key with tag %d, got %d", k.Tag(), twin.Tag())
+	}
+	return twin
 }
 
 func TestCNSThatComesAndGoesTakesNothingAway(t *testing.T) {

@@ -153,7 +153,7 @@ func (a assessment) serverObject(server observe.Server) serverJSON {
 	res := a.announced[server.Host]
 	o := serverJSON{
 		Host: server.Host, Provider: a.providerOf(server.Host), Error: errorText(server.Err), Addresses: []addressJSON{},
-		Announcement: announcementJSON{Status: res.Verdict.String(), Reason: res.Reason},
+		Announcement: announcementJSON{Status: res.Verdict.String(), Reason: res.Why()},
 	}
 	for _, addr := range server.Addresses {
 		o.Addresses = append(o.Addresses, addressJSON{

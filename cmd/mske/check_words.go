@@ -55,7 +55,7 @@ func (a assessment) missing() []string {
 	if len(a.providers) > 1 {
 		for _, host := range a.target {
 			if res := a.announced[host]; res.Verdict != fetch.Secure {
-				lines = append(lines, fmt.Sprintf("%s: its announcement is %s: %s", host, res.Verdict, res.Reason))
+				lines = append(lines, fmt.Sprintf("%s: its announcement is %s: %s", host, res.Verdict, res.Why()))
 			}
 		}
 	}
@@ -270,7 +270,7 @@ func (a assessment) nextSingle() []string {
 	var lines []string
 	for _, server := range a.sight.Servers {
 		if res := a.announced[server.Host]; res.Verdict != fetch.Secure {
-			lines = append(lines, fmt.Sprintf("For a second provider to join, this one has to announce its keys first: for %s that is %s (%s).", server.Host, res.Verdict, res.Reason))
+			lines = append(lines, fmt.Sprintf("For a second provider to join, this one has to announce its keys first: for %s that is %s (%s).", server.Host, res.Verdict, res.Why()))
 		}
 	}
 	if len(a.entries()) == 0 {

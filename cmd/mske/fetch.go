@@ -104,7 +104,7 @@ func printZone(w io.Writer, res fetch.Result) error {
 			out.WriteString(rr.String() + "\n")
 		}
 	}
-	fmt.Fprintf(&out, "; %s: %s\n", res.Verdict, res.Reason)
+	fmt.Fprintf(&out, "; %s: %s\n", res.Verdict, res.Why())
 	_, err := io.WriteString(w, out.String())
 	return err
 }
@@ -139,7 +139,7 @@ type fetchJSON struct {
 
 func printJSON(w io.Writer, res fetch.Result) error {
 	o := fetchJSON{
-		Zone: res.Zone, Host: res.Host, Status: res.Verdict.String(), Reason: res.Reason,
+		Zone: res.Zone, Host: res.Host, Status: res.Verdict.String(), Reason: res.Why(),
 		TTL: int64(res.TTL / time.Second),
 		CDS: []string{}, CDNSKEY: rdata(res.Announcement.CDNSKEY), DNSKEY: rdata(res.Announcement.DNSKEY),
 	}
