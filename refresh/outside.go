@@ -22,6 +22,10 @@ const (
 	// outsideSpread is by how much the first looks at each zone of a fleet are
 	// spread.
 	outsideSpread = 10 * time.Millisecond
+
+	// eagerReadings is how many times the parent is read at growing distances
+	// after it was told of a change. Whoever scans at once has followed by then.
+	eagerReadings = 5
 )
 
 // Outside looks at zones as resolvers and parents see them. It gives up when ctx
@@ -52,6 +56,7 @@ type glance struct {
 	asked   time.Time // last
 	next    time.Time
 	idle    int // looks in a row that changed nothing
+	eager   int // looks to come that do not wait for TTLs, since a change is expected
 }
 
 // observe has z looked at from outside as far as that is due.
@@ -120,6 +125,11 @@ func (e *Engine) sawParent(z *zone, p observe.Parent) {
 		ttl = min(ttl, p.NSTTL)
 	}
 	g.next = now.Add(max(jitter(min(max(ttl, z.RefreshMin), z.RefreshMax)), z.RefreshMin))
+	if g.eager > 0 {
+		soon := after(retries, eagerReadings-g.eager+1) * z.RefreshMin
+		g.eager--
+		g.next = earliest(g.next, now.Add(max(jitter(soon), z.RefreshMin)))
+	}
 	z.outside.newParent = lifecycle.Parent{
 		At: now, DSStatus: p.DSStatus, DS: p.DS[:min(len(p.DS), store.MaxDS)], DSTTL: p.DSTTL,
 		NSRead: p.NSRead, NS: clip(p.NS), NSTTL: p.NSTTL,
@@ -212,6 +222,18 @@ func (e *Engine) lookSoon(z *zone) {
 	g.idle = 0
 	soon := latest(e.loop.now.Add(time.Second), g.asked.Add(z.RefreshMin))
 	g.next = earliest(g.next, soon)
+	e.wake(z, g.next)
+}
+
+// readParentSoon has the parent read as soon as it may be asked again: it was told
+// of a change, and follows it or not.
+func (e *Engine) readParentSoon(z *zone) {
+	g := &z.outside.parent
+	if z.Outside == nil || g.asked.IsZero() {
+		return // the first is to come
+	}
+	g.eager = eagerReadings
+	g.next = earliest(g.next, e.loop.now.Add(jitter(z.RefreshMin)+z.RefreshMin/10))
 	e.wake(z, g.next)
 }
 

@@ -224,6 +224,7 @@ func (e *Engine) ranErrand(z *zone, i int, told bool, err error) {
 	r.busy, r.next, r.over = false, time.Time{}, true
 	switch {
 	case err == nil && told:
+		e.readParentSoon(z)
 		z.log.Infof("%s: the parent was told that %s has changed", z.title, what)
 	case err == nil:
 	case r.tries < len(parentRetries):

@@ -87,6 +87,40 @@ func TestPeersAreToldWithinSecondsThatOurAnnouncementChanged(t *testing.T) {
 	})
 }
 
+// A parent that scans at once is seen to have followed before its TTLs say so.
+func TestAParentThatWasToldIsReadSooner(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			n := w.online()
+			n.dsTTL, n.nsTTL = day, day
+			post := w.mail()
+			if !told {
+				post.err = errors.New("nobody is there")
+			}
+			p := w.join()
+			n.serves(theirNS, p)
+			e := w.startMinutely()
+			w.until(e, lifecycle.Converged, time.Hour)
+			w.pass(time.Second)
+			before := n.readings()
+			w.pass(5 * time.Minute)
+			soon := n.readings() - before
+			w.pass(24 * time.Minute)
+			later := n.readings() - before
+			if told && (soon < 2 || soon > 5 || later > eagerReadings+1) || !told && later > 1 {
+				t.Errorf("Told %v: expected few readings soon and then none, got %d in 5 minutes, %d in 29", told, soon, later)
+			}
+		})
+	}
+}
+
+func (n *internet) readings() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.parents
+}
+
 func TestParentIsToldOnceWhenAllServeWhatIsNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
