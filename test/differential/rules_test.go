@@ -66,6 +66,12 @@ var rules = []rule{
 	{"ED448 is not supported: RFC 8624 section 3.1 only recommends it, so insecure by RFC 4035 section 5.2", func(d disagreement) bool {
 		return d.is(insecure, bogus) && d.below(dns.ED448)
 	}},
+	{"an SOA is no part of the proof that there is no DS: RFC 4035 section 5.2", func(d disagreement) bool {
+		return (d.ours.verdict == insecure || d.asked.qtype == dns.TypeDS) && d.theirs.verdict == bogus && d.aboutSOA()
+	}},
+	{"a peer goes without the SOA of a denial, which is not genuine: RFC 2308 section 3 has it there", func(d disagreement) bool {
+		return d.ours.verdict == bogus && strings.Contains(d.ours.reason, " SOA: ") && d.theirs.verdict != bogus && d.aboutSOA()
+	}},
 	{"an RCODE is not signed, a proof is: RFC 4035 section 5.4", func(d disagreement) bool {
 		return d.ours.denied && (d.theirs.verdict == bogus || d.theirs.verdict == unreachable) && d.damaged("message: RCODE the other one")
 	}},
@@ -205,4 +211,15 @@ func (d disagreement) manyIterations() bool {
 		many := z.iterations > 150 || z == d.w.damaged && d.damaged("NSEC3: 2500 iterations, signed")
 		return many && dns.IsSubDomain(z.name, dns.CanonicalName(d.asked.name))
 	})
+}
+
+// aboutSOA says whether the damage is about the SOA of the zone that the
+// question is about, or of one above, which denies that there is a delegation.
+func (d disagreement) aboutSOA() bool {
+	soa := question{}
+	if d.w.damage != nil {
+		soa = question{d.w.damaged.name, dns.TypeSOA}
+	}
+	return slices.Contains(d.w.targets, soa) && dns.IsSubDomain(soa.name, dns.CanonicalName(d.asked.name)) &&
+		soa != question{dns.CanonicalName(d.asked.name), d.asked.qtype}
 }
