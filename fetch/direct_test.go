@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"encoding/base64"
 	"net/netip"
 	"slices"
 	"strings"
@@ -51,9 +52,24 @@ func directFetcher(t *testing.T, s *stage, o Options) (*direct, *Fetcher) {
 	return d, f
 }
 
+// rsaTwins returns two keys of one tag, without private halves.
+func rsaTwins() (a, b *lab.Key) {
+	octets, _ := base64.StdEncoding.DecodeString(rsaKey(2048))
+	key := func() *lab.Key {
+		k := dns.Copy(ksk.DNSKEY).(*dns.DNSKEY)
+		k.Algorithm, k.PublicKey = dns.RSASHA256, base64Of(octets)
+		return &lab.Key{DNSKEY: k}
+	}
+	a = key()
+	octets[100]++
+	octets[102]--
+	return a, key()
+}
+
 func TestKeyOfALoneDigestIsTakenFromTheHost(t *testing.T) {
 	other := lab.NewKey(zone, dns.ECDSAP256SHA256, 257, "other")
 	revoked := lab.NewKey(zone, dns.ECDSAP256SHA256, 257|dns.REVOKE, "revoked")
+	genuine, twin := rsaTwins()
 	tests := []struct {
 		name   string
 		served []*lab.Key // in the zone's apex DNSKEY RRset; nil: the host does not answer
@@ -65,6 +81,8 @@ func TestKeyOfALoneDigestIsTakenFromTheHost(t *testing.T) {
 		{"one of two found", []*lab.Key{ksk, zsk}, []*lab.Key{ksk, other}, []*lab.Key{ksk}},
 		{"key not found", []*lab.Key{other, zsk}, []*lab.Key{ksk}, nil},
 		{"key not usable", []*lab.Key{other, revoked}, []*lab.Key{revoked}, nil},
+		{"another key of the same tag", []*lab.Key{twin}, []*lab.Key{genuine}, nil},
+		{"among others of the same tag", []*lab.Key{twin, genuine}, []*lab.Key{genuine}, []*lab.Key{genuine}},
 		{"no answer", nil, []*lab.Key{ksk}, nil},
 	}
 	for _, tc := range tests {
