@@ -353,3 +353,27 @@ func answers(t *testing.T, name string, qtype uint16) bool {
 	m, _ := slowly(t, handlerOf(t, name), question(name, qtype, true), false, 0)
 	return answered(m)
 }
+
+// TestOctetsAreTruncatedAsMessages asks with every size at which one record more
+// could have room.
+func TestOctetsAreTruncatedAsMessages(t *testing.T) {
+	p := newProvider(t)
+	start(t, octetsCorefile(p, "dns://", ""))
+	eventually(t, "an answer", func() bool { return answers(t, "example.org.", dns.TypeDNSKEY) }, func() string { return "none" })
+	m := handlerOf(t, "example.org.")
+	view := m.zones["example.org."].view.Load()
+	for size := uint16(512); size < 1000; size++ {
+		for _, qtype := range []uint16{dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY} {
+			q := question("example.org.", qtype, true)
+			q.IsEdns0().SetUDPSize(size)
+			want, _ := slowly(t, m, q, true, 0)
+			wire, ok := view.AppendReply(nil, q, int(size))
+			if !ok {
+				t.Fatalf("%s, size %d: expected an answer", dns.Type(qtype), size)
+			}
+			if got := read(t, wire); !bytes.Equal(uncompressed(t, got), uncompressed(t, want)) {
+				t.Fatalf("%s, size %d: expected\n%v\ngot\n%v", dns.Type(qtype), size, want, got)
+			}
+		}
+	}
+}

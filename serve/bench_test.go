@@ -100,3 +100,50 @@ func BenchmarkCorrect(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAppendReply is the answers in octets that BenchmarkApexReply and
+// BenchmarkSubtreeReply make in messages.
+func BenchmarkAppendReply(b *testing.B) {
+	f := newFixture(b, true)
+	f.announced = manyZones(b, 1000)
+	f.build(b)
+	for _, q := range []struct {
+		kind, name string
+		qtype      uint16
+		size       int
+	}{
+		{"apex", domain, dns.TypeDNSKEY, 1232},
+		{"truncated", domain, dns.TypeDNSKEY, 0},
+		{"announcement", "_multi.z0.example.co.uk." + domain, dns.TypeCDS, 1232},
+		{"nodata", "_multi.z0.example.co.uk." + domain, dns.TypeTXT, 1232},
+		{"nxdomain", "x.co.uk." + domain, dns.TypeCDS, 1232},
+	} {
+		b.Run(q.kind, func(b *testing.B) {
+			r := question(q.name, q.qtype, true, false)
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				var ok bool
+				if buf, ok = f.view.AppendReply(buf[:0], r, q.size); !ok {
+					b.Fatal("Expected an answer in octets")
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSignApex makes the view of a zone: anew, and where nothing has
+// changed.
+func BenchmarkSignApex(b *testing.B) {
+	p := newProvider(b, zone)
+	params := Params{TTL: 3600, Now: now}
+	old := p.sign(b, params, nil)
+	for name, old := range map[string]*Apex{"anew": nil, "unchanged": old} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				p.sign(b, params, old)
+			}
+		})
+	}
+}
