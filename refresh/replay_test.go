@@ -76,7 +76,7 @@ func TestReplayedAnnouncementChangesNothing(t *testing.T) {
 
 		// The wait of the retired key went on all the time, the new one's never began.
 		n.peers.set(theirNS, announces(after))
-		n.pass(retired.Add(w.zone.MaxZoneTTL + 3*time.Hour).Sub(time.Now()))
+		n.pass(time.Until(retired.Add(w.zone.MaxZoneTTL + 3*time.Hour)))
 		n.expectKeys(with(w.ksk, w.zsk.ID(), q.zsk), with(w.ksk, q.ksk))
 	})
 }
