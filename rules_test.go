@@ -20,6 +20,7 @@ const module = "github.com/coredns-mske/mske"
 // fetch of no serving, and the command-line tool of no CoreDNS.
 var mayImport = map[string][]string{
 	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "lifecycle", "notify", "observe", "refresh", "serve", "store", "validate"},
+	"bench/zone":   {},
 	"cmd/coredns":  {""},
 	"cmd/mske":     {"announce", "cns", "domain", "fetch", "keys", "merge", "observe", "validate"},
 	"refresh":      {"announce", "chain", "cns", "fetch", "keys", "lifecycle", "merge", "observe", "serve", "store"},
