@@ -68,12 +68,15 @@ func TestWholeLife(t *testing.T) {
 
 	w.rolls([]roll{
 		{"C rolls its ZSK", c.rollZSK}, {"C rolls its KSK", c.rollKSK}, {"B rolls its CSK again", b.rollCSK},
-		{"A rolls its algorithm", func() { a.rollAlgorithm("ED25519") }},
 	})
 
 	w.load.begin("the static peer leaves")
 	w.leaveStatic(a, b, c)
 	w.complete(a, b, c)
+
+	w.load.begin("all roll the algorithm")
+	w.rollAlgorithm("ED25519", a, b, c)
+
 	w.load.begin("B leaves")
 	w.leave(b, a, c)
 	w.load.begin("C leaves")

@@ -26,6 +26,8 @@ type parent struct {
 	since  map[string]time.Time // when a host came into, or went out of, the delegation
 	ds     []string             // DS records in text form, sorted
 	asked  time.Time
+
+	refused string // why dnssec-cds would not, as it was last said
 }
 
 func (w *world) newParent() *parent {
@@ -136,7 +138,10 @@ func (p *parent) work() {
 		w.write(filepath.Join(w.dir, "parent-dsset"), strings.Join(p.ds, "\n")+"\n")
 		out, err := try(w.dir, daemon.Path(w.t, "dnssec-cds"), "-f", path, "-d", "parent-dsset", "-s", "-86400", shared)
 		if err != nil {
-			w.t.Logf("%s Parent: dnssec-cds with what %s serves: %v: %s", clock(), host, err, out)
+			if out = fmt.Sprintf("dnssec-cds with what %s serves: %v: %s", host, err, out); out != p.refused {
+				w.t.Logf("%s Parent: %s", clock(), out)
+				p.refused = out
+			}
 			return
 		}
 		got := p.records(out)

@@ -291,21 +291,40 @@ func (p *provider) rollCSK() {
 	p.w.inDS(key)
 }
 
-// rollAlgorithm replaces KSK and ZSK by such of another algorithm. The data has
-// to be signed with both before the new KSK may be in DS, and with both until
-// the old one has left it.
-func (p *provider) rollAlgorithm(algorithm string) {
-	p.w.t.Helper()
-	oldKSK, oldZSK := p.signers[0], p.signers[1]
-	mark := len(p.log())
-	ksk, zsk := p.keygen("KSK", "-a", algorithm), p.keygen("ZSK", "-a", algorithm)
-	p.maySign(mark, zsk)
-	p.sign(oldKSK, ksk, oldZSK, zsk)
-	p.w.inDS(ksk)
-	p.sign(ksk, oldZSK, zsk)
-	p.settime(oldKSK, "-I", "now", "-D", "now")
-	p.gone(oldKSK)
-	p.sign(ksk, zsk)
-	p.settime(oldZSK, "-I", "now", "-D", "now")
-	p.gone(oldZSK)
+// rollAlgorithm replaces the keys of all providers by such of another algorithm.
+// They do it together: every provider's DNSKEY RRset has to be signed with every
+// algorithm in DS, its data too, and parents look at that (RFC 8901 section 4).
+func (w *world) rollAlgorithm(algorithm string, ps ...*provider) {
+	w.t.Helper()
+	old, fresh, marks := make(map[*provider][]string), make(map[*provider][]string), make(map[*provider]int)
+	for _, p := range ps {
+		old[p], marks[p] = p.signers, len(p.log())
+		p.makeKeys(len(old[p]) == 1, "-a", algorithm)
+		fresh[p], p.signers = p.signers, old[p]
+	}
+	for _, p := range ps {
+		p.maySign(marks[p], fresh[p][len(fresh[p])-1])
+		p.sign(slices.Concat(old[p], fresh[p])...)
+	}
+	for _, p := range ps {
+		w.inDS(fresh[p][0])
+	}
+	for _, p := range ps {
+		p.settime(old[p][0], "-I", "now", "-D", "now")
+	}
+	for _, p := range ps {
+		w.awaitKey(old[p][0], "out of DS", func(k keyInfo, there bool) bool { return !there || !k.DS })
+	}
+	w.pass("caches to forget DS of the old algorithm", time.Now().Add((dsTTL+keyTTL+1)*time.Second))
+	for _, p := range ps {
+		p.sign(fresh[p]...)
+		for _, key := range old[p][1:] {
+			p.settime(key, "-I", "now", "-D", "now")
+		}
+	}
+	for _, p := range ps {
+		for _, key := range old[p] {
+			p.gone(key)
+		}
+	}
 }
