@@ -20,7 +20,6 @@ type owner struct {
 	goal     []string // the nameservers that are wanted
 	named    bool     // by CNS, else by NS alone
 	changing int      // changes on their way
-	scanned  *parentScan
 }
 
 // parentScan is the parent's reading of CDS at all nameservers, which takes a
