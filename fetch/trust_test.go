@@ -299,6 +299,19 @@ func TestDeadResolverIsProbedLessAndLessOften(t *testing.T) {
 	}
 }
 
+// What a probe said at a time that is still to come is not believed for as long.
+func TestAProbeIsOfNoUseWhenTheClockWasSetBack(t *testing.T) {
+	clock := now.AddDate(1, 0, 0)
+	n, f := newNetwork(t, lab.Timeout, Options{Now: func() time.Time { return clock }})
+	n.faults[second] = lab.Timeout
+	f.Exchange(t.Context(), host, dns.TypeA, true)
+	clock = now
+	clear(n.faults)
+	if _, err := f.Exchange(t.Context(), host, dns.TypeA, true); err != nil {
+		t.Errorf("Expected an answer, got %v", err)
+	}
+}
+
 // With nobody else to ask, a resolver that is back is found at once.
 func TestTheOnlyResolverIsProbedOften(t *testing.T) {
 	clock := now

@@ -127,11 +127,14 @@ func TestAZoneThatGoesFromInsecureToSecure(t *testing.T) {
 	r := newRolling(t)
 	honest := lab.Zone{Name: "unsigned.example.net.", Records: exampleNet}
 	r.expect("ns1.unsigned.example.net.", insecure(validate.CheckDelegation))
+	r.expect("ns1.unsigned.net.", insecure(validate.CheckDenial)) // net. opts out
 	r.l.Add(honest)
+	r.l.Add(lab.Zone{Name: "unsigned.net.", Records: exampleNet})
 	r.after(299 * time.Second)
 	r.expect("ns1.unsigned.example.net.", insecure(validate.CheckDelegation))
 	r.after(300 * time.Second)
 	r.expect("ns1.unsigned.example.net.", secure("unsigned.example.net."))
+	r.expect("ns1.unsigned.net.", secure("unsigned.net."))
 }
 
 func TestARRSIGThatExpiresWhileItsZoneIsCached(t *testing.T) {

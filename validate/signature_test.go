@@ -68,6 +68,41 @@ func TestTheTagOfTheKeyInDSIsNotEnough(t *testing.T) {
 	}
 }
 
+func TestAnAnchorIsTheKeyItself(t *testing.T) {
+	// One of the same flags and algorithm, and even of the same tag, is not.
+	honest, rogue := twins(257)
+	for _, tc := range []struct {
+		key  *lab.Key
+		want want
+	}{{honest, secure(net)}, {rogue, bogus(validate.CheckKey)}} {
+		l := hierarchy(t)
+		l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: []*lab.Key{tc.key}})
+		v := validate.New(parsed(t, honest.DNSKEY.String()), validate.Options{Now: clock})
+		if r, err := v.Lookup(t.Context(), l, "ns1.example.net.", dns.TypeA); err != nil || got(r) != tc.want {
+			t.Errorf("Expected %+v, got %+v, %v", tc.want, r, err)
+		}
+	}
+}
+
+func TestASignatureThatOneKeyMadeSaysNothingOfItsTwin(t *testing.T) {
+	// A key goes, and the one that follows has its tag.
+	a, b := twins(256)
+	ksk := lab.NewKey("example.net.", dns.ED25519, 257, "")
+	l := hierarchy(t)
+	l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: []*lab.Key{ksk, a}})
+	v := validator(t, l)
+	expect := func(v *validate.Validator, want want) {
+		t.Helper()
+		if r, err := v.Lookup(t.Context(), l, "ns1.example.net.", dns.TypeA); err != nil || got(r) != want {
+			t.Errorf("Expected %+v, got %+v, %v", want, r, err)
+		}
+	}
+	expect(v, secure(net))
+	l.Tamper("ns1.example.net.", dns.TypeA, lab.Replace(ask(t, l, "ns1.example.net.", dns.TypeA)))
+	l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: []*lab.Key{ksk, b}})
+	expect(validate.Forgetful(v), bogus(validate.CheckSignature))
+}
+
 // twins returns two keys of one tag.
 func twins(flags uint16) (a, b *lab.Key) {
 	seen := map[uint16]*lab.Key{}
