@@ -3,6 +3,7 @@ package fetch
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,9 +35,12 @@ func TestFreshAnswersComeFromTheHostItself(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			th := newTheater(t)
 			th.host = tc.host
+			var mu sync.Mutex // questions are asked side by side
 			var asked []string
 			resolver := of(th.truth)
 			th.views[first] = func(q *dns.Msg) *dns.Msg {
+				mu.Lock()
+				defer mu.Unlock()
 				asked = append(asked, q.Question[0].Name)
 				return resolver(q)
 			}
