@@ -259,6 +259,7 @@ var attacks = []struct {
 	{"DS denied by the child's apex NSEC", "ns1.nods.uk.", dns.TypeA, func(l *lab.Lab) {
 		l.Tamper("nods.uk.", dns.TypeDS, lab.Replace(l.Zone("nods.uk.").Answer("nods.uk.", dns.TypeTXT)))
 	}, bogus(validate.CheckSigned)},
+	{"denied by the NSEC before it", "ns1.example.net.", dns.TypeA, replay("ns1.example.net.", dns.TypeA, "ns0.example.net.", dns.TypeA), bogus(validate.CheckDenial)},
 	{"DS denied by another delegation's NSEC", "_multi.example.co.uk._signal.ns1.example.net.", dns.TypeTXT,
 		replay("_signal.ns1.example.net.", dns.TypeDS, "unsigned.example.net.", dns.TypeDS), bogus(validate.CheckDenial)},
 	{"DS denied by another delegation's NSEC3", "signed.example.org.", dns.TypeSOA, func(l *lab.Lab) {
