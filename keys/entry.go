@@ -44,7 +44,7 @@ func (p *planner) wish(k *Key) (exit, string) {
 // does not sign the DNSKEY RRset is not in CDS.
 //
 // One that is to go leaves CDS first, once another key of ours is in DS and no
-// cache holds our DNSKEY RRset without that one: from then on the parent may
+// cache holds our DNSKEY RRset without that one's signature: from then on the parent may
 // take the old DS away at any moment. It signs DNSKEY until no cache holds a DS
 // RRset from before the other came, and for the DNSKEY TTL more; where no key in
 // DS shares its algorithm, until none holds one with its own DS, since some
@@ -138,16 +138,25 @@ func (p *planner) heirs(k *Key, ks []*Key) (heirs []*Key, wait string) {
 			heirs = append(heirs, h)
 		case seen.InDS.IsZero():
 			wait = fmt.Sprintf("the parent's DS does not name key %d, which is to take its place, yet", h.Tag())
-		case seen.KnownFrom.IsZero():
+		case seen.KnownFrom.IsZero() || seen.Signing.IsZero():
 			wait = fmt.Sprintf("key %d, which is to take its place, was not seen in DNSKEY at all of our nameservers yet", h.Tag())
-		case seen.KnownFrom.After(p.now):
-			p.next(seen.KnownFrom)
-			wait = fmt.Sprintf("until %s caches may hold a DNSKEY RRset without key %d, which is to take its place", rfc3339(seen.KnownFrom), h.Tag())
+		case p.signedFrom(seen).After(p.now):
+			p.next(p.signedFrom(seen))
+			wait = fmt.Sprintf("until %s caches may hold a DNSKEY RRset without key %d, which is to take its place, or its signature", rfc3339(p.signedFrom(seen)), h.Tag())
 		default:
 			heirs = append(heirs, h)
 		}
 	}
 	return heirs, wait
+}
+
+// signedFrom returns from when no cache holds our DNSKEY RRset without a key's
+// signature. A key may have been in it for long before it signs.
+func (p *planner) signedFrom(seen Seen) time.Time {
+	if from := seen.Signing.Add(p.facts.KeysTTL); from.After(seen.KnownFrom) {
+		return from
+	}
+	return seen.KnownFrom
 }
 
 // goes returns from when k, which has heirs, need not sign any more, or what is

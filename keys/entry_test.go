@@ -14,7 +14,9 @@ import (
 // 10, 20 and 30, as letters (see planned), and what the plan says on day 0.
 func TestASecureEntryKeyGoesOnceAnotherTakesItsPlace(t *testing.T) {
 	const other = dns.ECDSAP256SHA256
-	inDS := func(since, from int) Seen { return Seen{KnownFrom: day(since), InDS: day(since), InDSFrom: day(from)} }
+	inDS := func(since, from int) Seen {
+		return Seen{KnownFrom: day(since), Signing: day(since), InDS: day(since), InDSFrom: day(from)}
+	}
 	gone := func(from int) Seen { return Seen{KnownFrom: day(-90), GoneFrom: day(from)} }
 	for _, tt := range []struct {
 		name     string
@@ -30,7 +32,8 @@ func TestASecureEntryKeyGoesOnceAnotherTakesItsPlace(t *testing.T) {
 		{name: "DS was never read", facts: Facts{DS: DSUnknown}, old: inDS(-90, -90), new: inDS(-9, -9), want: "pck pck pck pck", wantNew: "pck pck pck pck", why: "DS has not been read"},
 		{name: "the new one is not in DS", old: inDS(-90, -90), new: Seen{KnownFrom: day(-9)}, want: "pck pck pck pck", wantNew: "pck pck pck pck", why: "DS does not name key"},
 		{name: "it was never seen in DNSKEY", old: inDS(-90, -90), new: Seen{InDS: day(-9), InDSFrom: day(-8)}, want: "pck pck pck pck", wantNew: "pck pck pck pck", why: "was not seen in DNSKEY"},
-		{name: "it is not in every cache yet", old: inDS(-90, -90), new: Seen{KnownFrom: day(5), InDS: day(-9), InDSFrom: day(-8)}, want: "pck - - -", wantNew: "pck pck pck pck", why: "until 2026-01-06T00:00:00Z caches may hold a DNSKEY RRset without"},
+		{name: "it is not in every cache yet", old: inDS(-90, -90), new: Seen{KnownFrom: day(5), Signing: day(-9), InDS: day(-9), InDSFrom: day(-8)}, want: "pck - - -", wantNew: "pck pck pck pck", why: "until 2026-01-06T00:00:00Z caches may hold a DNSKEY RRset without"},
+		{name: "its signature is not in every cache yet", old: inDS(-90, -90), new: Seen{KnownFrom: day(-9), Signing: day(4), InDS: day(-9), InDSFrom: day(-8)}, want: "pck - - -", wantNew: "pck pck pck pck", why: "until 2026-01-08T00:00:00Z caches may hold a DNSKEY RRset without"},
 		{name: "nor in every cache's DS", old: inDS(-90, -90), new: inDS(-9, 15), want: "pk pk - -", wantNew: "pck pck pck pck", why: "signs until 2026-01-19T00:00:00Z"},
 		{name: "all is ready", old: inDS(-90, -90), new: inDS(-90, -90), want: "- - - -", wantNew: "pck pck pck pck"},
 		{name: "the new one has another algorithm", alg: other, old: inDS(-90, -90), new: inDS(-90, -90), want: "pk pk pk pk", wantNew: "pck pck pck pck", why: "until the parent's DS no longer names it"},
@@ -143,8 +146,8 @@ func TestAKeyWhoseTimeWasOverBeforeItCameIsLeftOut(t *testing.T) {
 func TestPlanSaysFromWhenASecureEntryMayGo(t *testing.T) {
 	a, b, zsk := planned{role: KSK}.key(t), planned{role: KSK}.key(t), planned{role: ZSK}.key(t)
 	f := Facts{DS: DSThere, DSAlgorithms: []uint8{dns.ED25519}, KeysTTL: time.Hour, Seen: map[merge.Key]Seen{
-		a.ID(): {KnownFrom: day(-9), InDS: day(-9), InDSFrom: day(-9)},
-		b.ID(): {KnownFrom: day(-9)},
+		a.ID(): {KnownFrom: day(-9), Signing: day(-9), InDS: day(-9), InDSFrom: day(-9)},
+		b.ID(): {KnownFrom: day(-9), Signing: day(-9)},
 	}}
 	s := Plan([]*Key{a, b, zsk}, day(0), f)
 	if _, ok := s.Go[a.ID()]; ok {

@@ -54,6 +54,7 @@ const (
 // is not known, or has not come.
 type Seen struct {
 	KnownFrom time.Time // no cache holds our DNSKEY RRset without it
+	Signing   time.Time // since when it signs DNSKEY
 	Signed    time.Time // since when it signs the zone's data
 	InDS      time.Time // since when DS names it, zero if it does not
 	InDSFrom  time.Time // no cache holds DS without it

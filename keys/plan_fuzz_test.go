@@ -99,7 +99,7 @@ func FuzzPlan(f *testing.F) {
 		}
 		if facts.DS != DSUnknown {
 			for _, k := range ks {
-				facts.Seen[k.ID()] = Seen{KnownFrom: r.at(), Signed: r.at(), InDS: r.at(), InDSFrom: r.at(), GoneFrom: r.at()}
+				facts.Seen[k.ID()] = Seen{KnownFrom: r.at(), Signing: r.at(), Signed: r.at(), InDS: r.at(), InDSFrom: r.at(), GoneFrom: r.at()}
 			}
 		}
 		s := Plan(ks, fuzzNow, facts)

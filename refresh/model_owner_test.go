@@ -20,6 +20,8 @@ type owner struct {
 	goal     []string // the nameservers that are wanted
 	named    bool     // by CNS, else by NS alone
 	changing int      // changes on their way
+	wishes   int      // so far: what was to be said of an earlier one is not
+	scanned  *parentScan
 }
 
 // parentScan is the parent's reading of CDS at all nameservers, which takes a
@@ -43,7 +45,11 @@ func (m *model) found() {
 		m.live(p)
 	}
 	m.every(5*time.Minute, 40*time.Minute, m.own)
-	m.every(5*time.Minute, 3*time.Hour, m.scan)
+	if m.chance(50) {
+		m.every(2*time.Minute, 10*time.Minute, m.scan)
+	} else {
+		m.every(5*time.Minute, 3*time.Hour, m.scan)
+	}
 	m.every(12*time.Hour, 48*time.Hour, func() {
 		m.parent.unreadable = true
 		m.in(time.Minute, 12*time.Hour, func() { m.parent.unreadable = false })
@@ -170,12 +176,17 @@ func (m *model) tellTarget() {
 		cns = nil
 	}
 	m.logf("the owner wants %v, CNS is %v", m.owner.goal, cns)
+	m.owner.wishes++
+	wish := m.owner.wishes
 	for _, p := range m.providers {
 		most := 30 * time.Minute
 		if m.chance(20) {
 			most = 6 * time.Hour
 		}
 		m.in(0, most, func() {
+			if wish != m.owner.wishes {
+				return
+			}
 			if len(cns) > 0 && slices.Contains(m.owner.goal, p.host) {
 				m.provision(p)
 			}
@@ -336,7 +347,7 @@ func (m *model) scan() {
 		ask()
 		delete(s.seen, "")
 		if ds, ok := m.agreed(s); ok {
-			m.in(0, 30*time.Minute, func() { m.setDS(ds) })
+			m.in(0, m.parent.delay, func() { m.setDS(ds) })
 		}
 	})
 }
@@ -412,7 +423,7 @@ func (p *modelProvider) beginRoll() {
 	r.next = m.newKey(p, r.flags)
 	if m.chance(30) {
 		at := m.now.Add(m.between(0, 3*time.Hour))
-		r.next.Timing = keys.Timing{Created: m.now, Publish: at, Activate: at.Add(m.between(0, 3*time.Hour))}
+		r.next.Timing = keys.Timing{Created: m.now, Publish: at, Activate: at.Add(m.between(0, 8*time.Hour))}
 	}
 	p.roll = r
 	m.logf("%s gets key %s to replace %s, hasty %v", p.host, m.tell(m.keysIn(ids([]*keys.Key{r.next}))), m.tell(m.keysIn(ids([]*keys.Key{r.old}))), r.hasty)

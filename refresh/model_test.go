@@ -9,7 +9,7 @@ import (
 
 var (
 	modelSeed      = flag.Uint64("model.seed", 0, "first seed of the model's schedules; 0: a random one")
-	modelSchedules = flag.Int("model.schedules", 8, "how many schedules the model runs")
+	modelSchedules = flag.Int("model.schedules", 6, "how many schedules the model runs")
 	modelFailures  = flag.Int("model.failures", 3, "after how many failures the model ends")
 	modelDays      = flag.Int("model.days", 2, "how many days each of them lasts")
 )

@@ -63,7 +63,7 @@ type modelParent struct {
 	ns         []string
 	nsTTL      time.Duration
 	unreadable bool
-	byHand     bool // the owner copies DS
+	delay      time.Duration // until it acts, at most
 }
 
 type dsAt struct {
@@ -142,7 +142,7 @@ func newModel(t *testing.T, seed uint64, plan modelPlan) *model {
 	m.caches.named = m.tell
 	m.caches.strict = true
 	m.end = m.now.Add(time.Duration(plan.days) * 24 * time.Hour)
-	m.parent = modelParent{dsTTL: m.ttl(), nsTTL: m.ttl(), byHand: m.chance(30)}
+	m.parent = modelParent{dsTTL: m.ttl(), nsTTL: m.ttl(), delay: []time.Duration{time.Minute, 30 * time.Minute}[m.r.IntN(2)]}
 	m.dataTTL, m.nsTTL = m.ttl(), m.ttl()
 	n := 2 + m.r.IntN(4)
 	for i := range n {

@@ -178,6 +178,11 @@ func (p *ownPlan) planFacts(marks []store.Own) keys.Facts {
 			seen.Signed = o.SignedSince
 			f.Seen[o.Key] = seen
 		}
+		if o.SignsKeys {
+			seen := f.Seen[o.Key]
+			seen.Signing = o.SigningFrom
+			f.Seen[o.Key] = seen
+		}
 		if o.SecureEntry {
 			f.Entries = append(f.Entries, o.Key)
 		}
@@ -303,6 +308,12 @@ func (p *ownPlan) publish(k *keys.Key, old []store.Own) {
 	}
 	o.SecureEntry = slices.Contains(p.SecureEntry, k)
 	o.SignsKeys = slices.Contains(p.SignDNSKEY, k) || slices.Contains(p.lost, k.ID())
+	switch {
+	case !o.SignsKeys:
+		o.SigningFrom = time.Time{}
+	case o.SigningFrom.IsZero():
+		o.SigningFrom = p.now
+	}
 	o.SignsData = k.Role.SignsData()
 	p.marks = append(p.marks, o)
 }

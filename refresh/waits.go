@@ -145,8 +145,11 @@ func editWaits(s store.Zone, edit func(since time.Time) time.Time) store.Zone {
 	s.Life, s.Seed = s.Life.Edit(edit), s.Seed.Edit(edit)
 	s.Own = slices.Clone(s.Own)
 	for i := range s.Own {
-		if o := &s.Own[i]; !o.Gone.IsZero() {
-			o.Gone = edit(o.Gone)
+		o := &s.Own[i]
+		for _, since := range []*time.Time{&o.Gone, &o.SignedSince, &o.SigningFrom} {
+			if !since.IsZero() {
+				*since = edit(*since)
+			}
 		}
 	}
 	s.Peers = slices.Clone(s.Peers)

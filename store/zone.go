@@ -97,6 +97,7 @@ type Own struct {
 	Key         merge.Key
 	SecureEntry bool      // CDS and CDNSKEY name it
 	SignsKeys   bool      `json:",omitzero"` // it signs DNSKEY as a secure entry, which CDS may name no more
+	SigningFrom time.Time `json:",omitzero"` // since when it does, zero if that is not known
 	SignsData   bool      // it may sign zone data
 	Chain       bool      // the plugins behind ours hold it or sign with it, or did so lately (rule K2)
 	Signed      bool      // they were seen to sign with it, or we did
