@@ -21,7 +21,6 @@ type owner struct {
 	named    bool     // by CNS, else by NS alone
 	changing int      // changes on their way
 	wishes   int      // so far: what was to be said of an earlier one is not
-	scanned  *parentScan
 }
 
 // parentScan is the parent's reading of CDS at all nameservers, which takes a
