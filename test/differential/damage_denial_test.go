@@ -1,6 +1,7 @@
 package differential
 
 import (
+	"encoding/base32"
 	"slices"
 	"strings"
 
@@ -122,17 +123,16 @@ func near(rr dns.RR) {
 	case *dns.NSEC:
 		rr.NextDomain = "!." + rr.Hdr.Name
 	case *dns.NSEC3:
-		own := strings.ToUpper(rr.Hdr.Name[:strings.IndexByte(rr.Hdr.Name, '.')])
-		last := own[len(own)-1]
-		switch last {
-		case 'V':
-			own = own[:len(own)-2] + string(own[len(own)-2]^1) + "0"
-		case '9':
-			own = own[:len(own)-1] + "A"
-		default:
-			own = own[:len(own)-1] + string(last+1)
+		hash, err := base32.HexEncoding.DecodeString(strings.ToUpper(rr.Hdr.Name[:strings.IndexByte(rr.Hdr.Name, '.')]))
+		if err != nil {
+			panic(err) // the server made it
 		}
-		rr.NextDomain = own
+		for i := len(hash) - 1; i >= 0; i-- {
+			if hash[i]++; hash[i] != 0 {
+				break
+			}
+		}
+		rr.NextDomain = base32.HexEncoding.EncodeToString(hash)
 	}
 }
 

@@ -107,7 +107,7 @@ var rules = []rule{
 	}},
 	{"peers take a signed NSEC that lists NS for an insecure delegation where no zone is: RFC 6840 section 4.1", func(d disagreement) bool {
 		return d.damaged("denial: a delegation's, signed") &&
-			(d.ours.verdict == bogus || d.ours.verdict == secure && d.asked.theirs[1-d.peer].verdict == secure)
+			(d.ours.verdict == bogus || d.ours.verdict == secure && (d.asked.theirs[1-d.peer].verdict == secure || d.alias()))
 	}},
 	{"peers ask for DS at each label, and take NSEC3 of more than 150 iterations there for insecure: RFC 9276 section 3.2 is about denials", func(d disagreement) bool {
 		return d.theirs.verdict == insecure && d.ours.verdict != insecure && d.manyIterations()
@@ -153,7 +153,7 @@ var rules = []rule{
 		return d.is(insecure, bogus) && d.alias()
 	}},
 	{"pdns-recursor says secure where no proof is, or no chain: RFC 5155 section 9.2, RFC 4035 section 3.2.3", func(d disagreement) bool {
-		return d.peer == 1 && d.is(insecure, secure) && d.asked.theirs[0].verdict == insecure
+		return d.peer == 1 && d.is(insecure, secure) && (d.asked.theirs[0].verdict == insecure || d.alias())
 	}},
 	{"pdns-recursor does not validate what a DNAME leads to as unbound and we do: RFC 6672 section 5.3", func(d disagreement) bool {
 		return d.peer == 1 && strings.Contains(d.asked.name, ".moved.") && d.asked.theirs[0].verdict == d.ours.verdict
