@@ -66,6 +66,9 @@ var rules = []rule{
 	{"ED448 is not supported: RFC 8624 section 3.1 only recommends it, so insecure by RFC 4035 section 5.2", func(d disagreement) bool {
 		return d.is(insecure, bogus) && d.below(dns.ED448)
 	}},
+	{"pdns-recursor takes keys that match a DS for secure before it knows whether it has their algorithm: RFC 4035 section 5.2", func(d disagreement) bool {
+		return d.peer == 1 && d.is(insecure, secure) && d.asked.qtype == dns.TypeDNSKEY && d.below(dns.ED448)
+	}},
 	{"an SOA is no part of the proof that there is no DS: RFC 4035 section 5.2", func(d disagreement) bool {
 		return (d.ours.verdict == insecure || d.asked.qtype == dns.TypeDS) && d.theirs.verdict == bogus && d.aboutSOA()
 	}},
@@ -81,6 +84,9 @@ var rules = []rule{
 	{"pdns-recursor hands out with CD, for all types, an NXDOMAIN replayed for one: RFC 2308 section 5", func(d disagreement) bool {
 		return d.through == 1 && d.ours.verdict == bogus && d.asked.ours[0].verdict == d.theirs.verdict && d.w.damage != nil &&
 			(strings.HasPrefix(d.w.damage.name, "replay: NXDOMAIN") || d.damaged("wildcard: denied by its own proof"))
+	}},
+	{"pdns-recursor hands out with CD a proof that came whole with another answer: RFC 8198 section 5", func(d disagreement) bool {
+		return d.through == 1 && d.ours.verdict == secure && d.ours.denied && d.damaged("message: NODATA and nothing else")
 	}},
 	{"unbound leaves out the proof for a DNSKEY RRset from a wildcard: RFC 4035 section 3.1.3.3", func(d disagreement) bool {
 		return d.asked.qtype == dns.TypeDNSKEY && strings.Contains(d.asked.ours[0].reason, "denies it") &&
