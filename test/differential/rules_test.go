@@ -88,6 +88,10 @@ var rules = []rule{
 	{"pdns-recursor hands out with CD a proof that came whole with another answer: RFC 8198 section 5", func(d disagreement) bool {
 		return d.through == 1 && d.ours.verdict == secure && d.ours.denied && d.damaged("message: NODATA and nothing else")
 	}},
+	{"unbound wants more than the NSEC3 of the name where that begins with an asterisk: RFC 5155 section 8.5", func(d disagreement) bool {
+		return d.peer == 0 && d.is(secure, bogus) && d.ours.denied && strings.HasPrefix(d.asked.name, "*.") && d.damagedDenial() &&
+			d.asked.theirs[1].verdict == secure
+	}},
 	{"unbound leaves out the proof for a DNSKEY RRset from a wildcard: RFC 4035 section 3.1.3.3", func(d disagreement) bool {
 		return d.asked.qtype == dns.TypeDNSKEY && strings.Contains(d.asked.ours[0].reason, "denies it") &&
 			(d.through == 0 && d.ours.verdict == bogus || d.peer == 0 && d.theirs.verdict == insecure)
