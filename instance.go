@@ -22,6 +22,7 @@ import (
 	"github.com/coredns-mske/mske/observe"
 	"github.com/coredns-mske/mske/refresh"
 	"github.com/coredns-mske/mske/serve"
+	"github.com/coredns-mske/mske/status"
 )
 
 // instance is what the stanzas of one Corefile have in common, in whichever
@@ -43,6 +44,7 @@ type instance struct {
 	denials, corrections *serve.Online
 
 	engine    atomic.Pointer[refresh.Engine]
+	servers   []*status.Server         // for `mske status`
 	successor atomic.Pointer[instance] // what a reload is to replace this one by
 }
 
@@ -216,12 +218,14 @@ func (inst *instance) start() error {
 		return plugin.Error(pluginName, err)
 	}
 	running.add(inst)
+	inst.listen(e)
 	return nil
 }
 
 // stop ends the work in the background. The handlers go on answering from what
 // was published last: on SIGTERM the servers outlive this call.
 func (inst *instance) stop() {
+	inst.hangUp()
 	if e := inst.engine.Load(); e != nil {
 		e.Stop()
 	}

@@ -19,10 +19,10 @@ const module = "github.com/coredns-mske/mske"
 // not counting tests. Dependencies point down only: merge knows of no network,
 // fetch of no serving, and the command-line tool of no CoreDNS.
 var mayImport = map[string][]string{
-	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "lifecycle", "notify", "observe", "refresh", "serve", "store", "validate"},
+	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "lifecycle", "notify", "observe", "refresh", "serve", "status", "store", "validate"},
 	"bench/zone":   {},
 	"cmd/coredns":  {""},
-	"cmd/mske":     {"announce", "cns", "domain", "fetch", "keys", "merge", "observe", "validate"},
+	"cmd/mske":     {"announce", "cns", "domain", "fetch", "keys", "merge", "observe", "status", "validate"},
 	"refresh":      {"announce", "chain", "cns", "fetch", "keys", "lifecycle", "merge", "observe", "serve", "store"},
 	"serve":        {"announce", "keys", "merge"},
 	"fetch":        {"announce", "domain", "merge", "validate"},
@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"announce":     {"keys", "merge"},
 	"keys":         {"domain", "merge"},
 	"validate":     {"domain"},
+	"status":       {},
 	"domain":       {},
 	"merge":        {},
 	"cns":          {},

@@ -61,9 +61,11 @@ type KeyReport struct {
 	InDS       time.Time // since when the parent's DS names it; zero: it does not
 	InDSFrom   time.Time // no cache holds a DS RRset without it from then on
 
-	// GoFrom is when it may go, as a signer of data max_zone_ttl after its last
-	// signature, as a secure entry once others have taken its place (rule K3).
-	// The caller fills it in; zero: not as things are.
+	// Signs is whether it was seen to sign the zone's data, last. GoFrom is when
+	// it may go, as a signer of data max_zone_ttl after its last signature, as a
+	// secure entry once others have taken its place (rule K3); zero: not as things
+	// are. The caller fills both in.
+	Signs  bool
 	GoFrom time.Time
 }
 

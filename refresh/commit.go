@@ -147,6 +147,7 @@ func (e *Engine) prepare(z *zone, lazy bool) *job {
 	e.grow(z, &d)
 	z.delegate(&d)
 	z.report(d)
+	z.tell()
 	z.decideAt, z.local = d.next, d.local
 	z.facts.state.Own, z.facts.state.Cold = d.own, d.cold
 	z.facts.state.Clock = e.loop.clock.stamp()

@@ -87,6 +87,7 @@ type decision struct {
 
 	own      []store.Own
 	may      map[merge.Key]time.Time // from when each may go
+	roles    map[merge.Key]keys.Role // of those that are published
 	cold     time.Time
 	next     time.Time // when time alone changes this; zero for never
 	findings []finding
@@ -95,7 +96,7 @@ type decision struct {
 // decide returns what z is to serve at now.
 func decide(z *Zone, f facts, now time.Time) decision {
 	o := planOwn(z, f, now)
-	d := decision{own: o.marks, may: o.may, next: o.next}
+	d := decision{own: o.marks, may: o.may, roles: o.roles(), next: o.next}
 	d.view.hasCNS, d.view.hasCSYNC = f.state.HasCNS, f.state.HasCSYNC
 
 	until := lostUntil(f.state, o.lost, now)

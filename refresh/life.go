@@ -121,6 +121,9 @@ func (e *Engine) grow(z *zone, d *decision) {
 	for i := range o.report.Keys {
 		k := &o.report.Keys[i]
 		k.GoFrom = d.may[k.Key]
+		if j := mark(d.own, k.Key); j >= 0 {
+			k.Signs = d.own[j].Signed && d.own[j].Gone.IsZero()
+		}
 	}
 	d.life = o.report
 	d.boot = d.bootstrap(z.Zone, s.Life)
@@ -134,7 +137,8 @@ func (e *Engine) grow(z *zone, d *decision) {
 	}
 	z.reportPhase()
 	z.reportKeys(was, now)
-	z.told.Store(&d.life)
+	z.reportExits(was, now)
+	z.roles, z.news = d.roles, true
 	if z.Outside == nil {
 		return
 	}
@@ -231,11 +235,32 @@ func (z *zone) reportKeys(was lifecycle.Report, now time.Time) {
 	}
 }
 
+// reportExits says from when a key may go that another one of ours was published
+// after.
+func (z *zone) reportExits(was lifecycle.Report, now time.Time) {
+	for _, k := range z.outside.report.Keys {
+		i := slices.IndexFunc(was.Keys, func(o lifecycle.KeyReport) bool { return o.Key == k.Key })
+		before := i >= 0 && !was.Keys[i].GoFrom.IsZero()
+		started := was.Phase == "" && !k.GoFrom.After(now) // it was said before
+		if k.GoFrom.IsZero() || before || started || !z.older(k.Key) {
+			continue
+		}
+		z.log.Infof("%s: our key %d may go from %s", z.title, k.Key.Tag(), timestamp(k.GoFrom))
+	}
+}
+
 // newer reports whether k was published after another key of ours.
 func (z *zone) newer(k merge.Key) bool {
 	own := z.facts.state.Own
 	i := mark(own, k)
 	return i >= 0 && slices.ContainsFunc(own, func(o store.Own) bool { return !o.Published.IsZero() && o.Published.Before(own[i].Published) })
+}
+
+// older reports whether another key of ours was published after k.
+func (z *zone) older(k merge.Key) bool {
+	own := z.facts.state.Own
+	i := mark(own, k)
+	return i >= 0 && slices.ContainsFunc(own, func(o store.Own) bool { return o.Published.After(own[i].Published) })
 }
 
 // seed takes the other providers' keys from the zone itself where nothing is

@@ -1,6 +1,9 @@
 package refresh
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // level is how much a note matters to an operator.
 type level uint8
@@ -29,6 +32,7 @@ func (z *zone) say(topic string, l level, id, format string, args ...any) {
 	}
 	was, said := z.notes[topic]
 	z.notes[topic] = note{level: l, id: id, text: text}
+	z.news = true
 	if said && was.id == id && was.level == l {
 		return
 	}
@@ -51,6 +55,7 @@ func (z *zone) settle(topic string) {
 		return
 	}
 	delete(z.notes, topic)
+	z.news = true
 	if was.level == levelProblem {
 		z.log.Infof("%s: no longer so: %s", z.title, was.text)
 	}
@@ -60,9 +65,22 @@ func (z *zone) settle(topic string) {
 func (z *zone) recovered(topic, format string, args ...any) {
 	was, said := z.notes[topic]
 	delete(z.notes, topic)
+	z.news = z.news || said
 	if said && was.level > levelInfo {
 		z.log.Infof("%s: %s", z.title, fmt.Sprintf(format, args...))
 	}
+}
+
+// warnings returns what z was warned of and is so still.
+func (z *zone) warnings() []string {
+	var texts []string
+	for _, n := range z.notes {
+		if n.level >= levelWarning && n.text != "" {
+			texts = append(texts, n.text)
+		}
+	}
+	slices.Sort(texts)
+	return texts
 }
 
 // problems returns what keeps z from being as it has to be.

@@ -227,6 +227,16 @@ func (w *world) afresh(n *internet) *world {
 	return c
 }
 
+// Report returns what e tells of a zone.
+func (e *Engine) Report(cfg *Zone) (r lifecycle.Report, ok bool) {
+	e.Tell(cfg.Name, func(z *Zone, t Told) {
+		if z == cfg {
+			r, ok = t.Report, true
+		}
+	})
+	return r, ok
+}
+
 func (w *world) report(e *Engine) lifecycle.Report {
 	w.t.Helper()
 	r, ok := e.Report(w.zone)

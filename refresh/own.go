@@ -367,6 +367,26 @@ func (o *ours) local(lostSign bool) merge.Local {
 	return l
 }
 
+// roles returns the role of each key that is published. Of those without a file
+// the marks tell.
+func (o *ours) roles() map[merge.Key]keys.Role {
+	roles := make(map[merge.Key]keys.Role)
+	for _, m := range o.marks {
+		switch {
+		case m.SignsData && (m.SecureEntry || m.SignsKeys):
+			roles[m.Key] = keys.CSK
+		case m.SignsData:
+			roles[m.Key] = keys.ZSK
+		default:
+			roles[m.Key] = keys.KSK
+		}
+	}
+	for _, k := range o.Published {
+		roles[k.ID()] = k.Role
+	}
+	return roles
+}
+
 func ids(ks []*keys.Key) []merge.Key {
 	all := make([]merge.Key, 0, len(ks))
 	for _, k := range ks {

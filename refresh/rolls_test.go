@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/store"
@@ -305,4 +307,108 @@ func (w *world) expectBoot(want ...merge.Key) {
 			w.t.Errorf("Expected %d records of %s at %s, got %v", len(want), dns.Type(qtype), name, got)
 		}
 	}
+}
+
+// When an old key may go is said once, and again after a start in the middle of
+// the wait; of a key that no other came after, it is not said at all.
+func TestWhenAKeyMayGoIsSaidOnce(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	old, k := merge.Key{PublicKey: "b2xk"}, merge.Key{PublicKey: "bmV3"}
+	of := func(k merge.Key, from time.Time) lifecycle.Report {
+		return lifecycle.Report{Phase: lifecycle.Complete, Keys: []lifecycle.KeyReport{{Key: k, GoFrom: from}}}
+	}
+	for name, tt := range map[string]struct {
+		was, is lifecycle.Report
+		want    int
+	}{
+		"it may, from later":                   {of(old, time.Time{}), of(old, now.Add(time.Hour)), 1},
+		"it may now":                           {of(old, time.Time{}), of(old, now), 1},
+		"as things are it may not":             {of(old, now), of(old, time.Time{}), 0},
+		"it is said already":                   {of(old, now), of(old, now.Add(time.Second)), 0},
+		"a start in the middle of its wait":    {lifecycle.Report{}, of(old, now.Add(time.Hour)), 1},
+		"a start after its wait":               {lifecycle.Report{}, of(old, now), 0},
+		"another may take the new one's place": {of(k, time.Time{}), of(k, now.Add(time.Hour)), 0},
+	} {
+		z := newZone(&Zone{Name: zoneName})
+		l := new(logbook)
+		z.log = l
+		z.facts.state.Own = []store.Own{{Key: old, Published: now.Add(-week)}, {Key: k, Published: now.Add(-time.Minute)}}
+		z.outside.report = tt.is
+		z.reportExits(tt.was, now)
+		if got := l.count("may go from"); got != tt.want {
+			t.Errorf("%s: expected %d lines, got %q", name, tt.want, l.lines)
+		}
+	}
+}
+
+// A whole roll of the ZSK and of the KSK, in what is told of the keys.
+func TestEachStepOfARollIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.online()
+		e, _ := w.complete(n)
+		told := func(k merge.Key) (r lifecycle.KeyReport, role string) {
+			t.Helper()
+			found := false
+			e.Tell(zoneName, func(_ *Zone, t Told) {
+				for _, r2 := range t.Keys {
+					if r2.Key == k {
+						r, role, found = r2, t.Roles[k].String(), true
+					}
+				}
+			})
+			if !found {
+				t.Fatalf("Expected key %d to be told of", k.Tag())
+			}
+			return r, role
+		}
+		if k, role := told(w.zsk.ID()); role != "ZSK" || !k.Signs || !k.GoFrom.IsZero() {
+			t.Errorf("Expected the only ZSK to sign, got %s %+v", role, k)
+		}
+		if k, role := told(w.ksk.ID()); role != "KSK" || k.Signs || k.InDS.IsZero() || !k.GoFrom.IsZero() {
+			t.Errorf("Expected the only KSK in DS to stay, got %s %+v", role, k)
+		}
+		next := w.newKey(zoneName, 256)
+		n.change(func(n *internet) { n.hosts[theirNS].dnskey = append(n.hosts[theirNS].dnskey, next.ID()) })
+		w.pass(3 * time.Hour)
+		if k, role := told(next.ID()); role != "ZSK" || k.Signs || k.Everywhere.IsZero() || k.SignFrom.IsZero() {
+			t.Errorf("Expected the new ZSK to be everywhere, got %s %+v", role, k)
+		}
+		w.chain.change(true, func(c *chainZone) { c.keys, c.signers = nil, []*keys.Key{next} })
+		w.pass(2 * time.Minute)
+		changed := time.Now()
+		if k, _ := told(next.ID()); !k.Signs {
+			t.Errorf("Expected the new ZSK to sign, got %+v", k)
+		}
+		if k, _ := told(w.zsk.ID()); k.Signs || k.GoFrom.Sub(changed).Abs() < w.zone.MaxZoneTTL-5*time.Minute {
+			t.Errorf("Expected the old ZSK to stay for %v, got %+v", w.zone.MaxZoneTTL, k)
+		}
+		expectLog(t, w.log, 1, "INFO", "may go from")
+	})
+}
+
+// What is told of a zone holds what it was warned of, as long as it is so.
+func TestWarningsAreToldWhileTheyLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.online()
+		e, _ := w.complete(n)
+		warnings := func() (all []string) {
+			e.Tell("", func(_ *Zone, t Told) { all = append(all, t.Warnings...) })
+			return all
+		}
+		if got := warnings(); len(got) > 0 {
+			t.Errorf("Expected nothing to be warned of, got %q", got)
+		}
+		n.change(func(n *internet) { n.down = true })
+		w.pass(6 * time.Hour)
+		if got := warnings(); len(got) != 1 || !strings.Contains(got[0], "cannot be read") {
+			t.Errorf("Expected the parent to be warned of, got %q", got)
+		}
+		n.change(func(n *internet) { n.down = false })
+		w.pass(6 * time.Hour)
+		if got := warnings(); len(got) > 0 {
+			t.Errorf("Expected nothing to be warned of any more, got %q", got)
+		}
+	})
 }

@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/lifecycle"
+	"github.com/coredns-mske/mske/merge"
 )
 
 // maxProblems bounds the problems that a status lists: a fleet may have as
@@ -92,13 +94,29 @@ func (z *zone) phase() lifecycle.Phase {
 	return lifecycle.Collecting // it has not been decided about yet
 }
 
-// Report returns how far a zone has come and what it waits for, and false before
-// that is known. It takes no lock.
-func (e *Engine) Report(cfg *Zone) (lifecycle.Report, bool) {
+// Told is what there is to tell of a zone. It is not changed.
+type Told struct {
+	lifecycle.Report
+	Roles    map[merge.Key]keys.Role // of our keys that are published
+	Warnings []string                // what was warned of and is so still
+}
+
+// tell lets other goroutines know what has changed.
+func (z *zone) tell() {
+	if !z.news || z.outside.report.Phase == "" {
+		return
+	}
+	z.news = false
+	z.told.Store(&Told{Report: z.outside.report, Roles: z.roles, Warnings: z.warnings()})
+}
+
+// Tell calls tell for each zone of that canonical name, or of "" for all, of
+// which anything is known: how far it has come and what it waits for. It takes no
+// lock.
+func (e *Engine) Tell(name string, tell func(*Zone, Told)) {
 	for _, z := range e.zones {
-		if r := z.told.Load(); z.Zone == cfg && r != nil {
-			return *r, true
+		if t := z.told.Load(); t != nil && (name == "" || z.Name == name) {
+			tell(z.Zone, *t)
 		}
 	}
-	return lifecycle.Report{}, false
 }

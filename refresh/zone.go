@@ -38,10 +38,12 @@ type zone struct {
 	boot         merge.Announcement // and, for bootstrapping
 	announced    bool
 
-	outside outside                          // what is seen of it from there
-	told    atomic.Pointer[lifecycle.Report] // for other goroutines
-	began   time.Time                        // when the engine did
-	spoken  lifecycle.Phase                  // the phase that was last said
+	outside outside                 // what is seen of it from there
+	told    atomic.Pointer[Told]    // for other goroutines
+	news    bool                    // that is not what there is to tell any more
+	roles   map[merge.Key]keys.Role // of our keys that are published
+	began   time.Time               // when the engine did
+	spoken  lifecycle.Phase         // the phase that was last said
 
 	// The look at the plugins behind ours (look.go).
 	asking      bool
@@ -124,6 +126,7 @@ func (e *Engine) tick(z *zone) {
 	z.hush()
 	e.observe(z)
 	e.runErrands(z)
+	z.tell()
 	if due(z.decideAt, now) || due(z.signAt, now) {
 		e.loop.dirty[z] = true
 	}

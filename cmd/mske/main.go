@@ -13,6 +13,7 @@ import (
 const usage = `Usage: mske COMMAND [flags] ARGUMENTS
 
 Commands:
+  status    ask our server how far its zones are: what is waited for, when keys may sign or go
   check     look at a zone from outside: which key is missing where, what to do next
   fetch     collect what a nameserver announces for a zone, and validate it
   announce  print what we announce for a zone, for a server that is not ours
@@ -29,6 +30,7 @@ const (
 
 // commands are what the first argument may be. Each returns the exit status.
 var commands = map[string]func(args []string, stdout, stderr io.Writer) int{
+	"status":   runStatus,
 	"check":    runCheck,
 	"fetch":    runFetch,
 	"announce": runAnnounce,
@@ -52,7 +54,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	command, ok := commands[args[0]]
 	if !ok {
-		fmt.Fprintf(stderr, "mske: unknown command %.100q: write check, fetch, announce or keygen\n", args[0])
+		fmt.Fprintf(stderr, "mske: unknown command %.100q: write status, check, fetch, announce or keygen\n", args[0])
 		return exitUsage
 	}
 	return command(args[1:], stdout, stderr)

@@ -17,7 +17,7 @@ func TestUsageErrorsSayWhatToWrite(t *testing.T) {
 	dir := t.TempDir()
 	for _, tc := range []struct{ args, say string }{
 		{"", "Usage: mske COMMAND"},
-		{"chek example.org", "write check, fetch, announce or keygen"},
+		{"chek example.org", "write status, check, fetch, announce or keygen"},
 		{"keygen", "write \"mske keygen ZONE\""},
 		{"keygen example.org example.net", "write \"mske keygen ZONE\""},
 		{"keygen example..org", "write it as in example.co.uk"},
