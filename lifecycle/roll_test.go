@@ -33,6 +33,7 @@ type roller struct {
 	data    map[merge.Key]time.Time // signers of the zone's data
 	entries []merge.Key
 	pub     map[merge.Key]time.Time
+	signing map[merge.Key]time.Time // signers of DNSKEY
 	keyTTL  time.Duration
 	dsTTL   time.Duration
 	dnskey  []served
@@ -77,7 +78,7 @@ func (r *roller) serve() {
 		f.DSAlgorithms = append(f.DSAlgorithms, d.Algorithm)
 	}
 	for _, k := range r.s.Keys {
-		f.Seen[k.Key] = keys.Seen{KnownFrom: k.KnownFrom, Signed: r.data[k.Key], InDS: k.DSSince, InDSFrom: k.InDSFrom, GoneFrom: k.GoneFrom}
+		f.Seen[k.Key] = keys.Seen{KnownFrom: k.KnownFrom, Signing: r.signing[k.Key], Signed: r.data[k.Key], InDS: k.DSSince, InDSFrom: k.InDSFrom, GoneFrom: k.GoneFrom}
 	}
 	for k := range r.data {
 		f.Signed = append(f.Signed, k)
@@ -92,6 +93,12 @@ func (r *roller) serve() {
 	if last := r.dnskey; len(last) == 0 || !slices.Equal(last[len(last)-1].keys, now.keys) || !slices.Equal(last[len(last)-1].signers, now.signers) {
 		r.dnskey = append(r.dnskey, now)
 	}
+	signing := make(map[merge.Key]time.Time)
+	for _, id := range now.signers {
+		if signing[id] = r.signing[id]; signing[id].IsZero() {
+			signing[id] = r.now
+		}
+	}
 	pub := make(map[merge.Key]time.Time)
 	r.f.Keys = nil
 	for _, k := range r.files {
@@ -103,7 +110,7 @@ func (r *roller) serve() {
 		}
 		r.f.Keys = append(r.f.Keys, OwnKey{Key: id, SignsData: k.Role.SignsData(), Published: pub[id]})
 	}
-	r.pub = pub
+	r.pub, r.signing = pub, signing
 	r.f.Joint = merge.Joint{CDNSKEY: r.entries, CDS: digests(r.entries...)}
 }
 
