@@ -16,6 +16,7 @@ func Advance(c Config, s State, f Facts, p Parent, l Look, now time.Time) State 
 	s.Hosts, s.Keys = slices.Clone(s.Hosts), slices.Clone(s.Keys)
 	a := &advance{State: s, c: c, f: f, look: l, now: now}
 	a.remember()
+	a.want()
 	a.readDS(p)
 	a.readNS(p)
 	a.hear()
@@ -56,7 +57,13 @@ func Hosts(s State, f Facts) []string {
 // drops those that nothing depends on.
 func (a *advance) remember() {
 	wanted := slices.Concat(a.c.Own, a.f.Peers, a.f.Target, a.f.NS, a.ParentNS)
+	// Nobody wants the others, but caches were told of them, and that counts if
+	// they are wanted later and then no longer.
+	a.Hosts = slices.DeleteFunc(a.Hosts, func(h Host) bool { return !slices.Contains(wanted, h.Name) && !h.cached(a.now) })
 	for _, name := range wanted {
+		if a.host(name) == nil && len(a.Hosts) == MaxHosts {
+			a.makeRoom(wanted)
+		}
 		if a.host(name) == nil && len(a.Hosts) < MaxHosts {
 			h := Host{Name: name}
 			// A peer without a record is one of an older store: it may have been
@@ -65,7 +72,13 @@ func (a *advance) remember() {
 			a.Hosts = append(a.Hosts, h)
 		}
 	}
-	a.Hosts = slices.DeleteFunc(a.Hosts, func(h Host) bool { return !slices.Contains(wanted, h.Name) })
+	for _, seen := range a.look.Seen {
+		for _, name := range seen.NS {
+			if slices.Contains(a.f.Target, seen.Host) && a.host(name) == nil && len(a.Hosts) < MaxHosts {
+				a.Hosts = append(a.Hosts, Host{Name: name})
+			}
+		}
+	}
 	slices.SortFunc(a.Hosts, func(x, y Host) int { return compare(x.Name, y.Name) })
 
 	for _, k := range a.f.Keys {
@@ -76,6 +89,18 @@ func (a *advance) remember() {
 	a.Keys = slices.DeleteFunc(a.Keys, func(k Key) bool {
 		return !slices.ContainsFunc(a.f.Keys, func(o OwnKey) bool { return o.Key == k.Key })
 	})
+}
+
+// cached reports whether caches may hold an NS RRset that names h.
+func (h Host) cached(now time.Time) bool {
+	return h.Child.TTL > 0 || h.Parent.TTL > 0 || h.Child.Until.After(now) || h.Parent.Until.After(now)
+}
+
+// makeRoom forgets a host that is none of those wanted.
+func (a *advance) makeRoom(wanted []string) {
+	if i := slices.IndexFunc(a.Hosts, func(h Host) bool { return !slices.Contains(wanted, h.Name) }); i >= 0 {
+		a.Hosts = slices.Delete(a.Hosts, i, i+1)
+	}
 }
 
 func compare(x, y string) int {
@@ -254,6 +279,20 @@ func (a *advance) list() {
 	}
 }
 
+// want takes over what the owner wants. When that has come to include one more
+// host, all is looked at anew before NS may name it: the others may not know yet
+// that it is wanted, and be about to forget the keys of one that was leaving.
+func (a *advance) want() {
+	if !a.f.Read {
+		return
+	}
+	if len(a.Target) > 0 && len(minus(a.f.Target, a.Target)) > 0 {
+		a.Grown = a.now
+		a.SyncFrom, a.SyncedAt = time.Time{}, time.Time{}
+	}
+	a.Target = union(a.f.Target)
+}
+
 // sync runs the wait that begins once all nameservers and DS are as they have to
 // be, and finds it over by readings that were made after its end.
 func (a *advance) sync() {
@@ -263,7 +302,7 @@ func (a *advance) sync() {
 	}
 	if a.SyncFrom.IsZero() {
 		began := latest(a.ConvergedSince, a.DSSince)
-		a.SyncFrom = latest(a.HeldDS.After(began), a.HeldKeys.After(began), a.leaversForgotten())
+		a.SyncFrom = latest(a.HeldDS.After(began), a.HeldKeys.After(began), a.leaversForgotten(), a.Grown.Add(notice))
 	}
 	if a.SyncedAt.IsZero() && !a.ConvergedAt.Before(a.SyncFrom) && !a.DSAt.Before(a.SyncFrom) {
 		a.SyncedAt = a.now

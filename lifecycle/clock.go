@@ -19,7 +19,7 @@ func (s State) Edit(edit func(since time.Time) time.Time) State {
 		heard = latest(heard, h.Heard)
 		along(edit, s.NSAt, &h.Child.Until, &h.Parent.Until)
 		along(edit, h.Missing, &h.Until)
-		change(edit, &h.Heard, &h.Silent, &h.Missing)
+		change(edit, &h.Heard, &h.Silent, &h.Missing, &h.Clear)
 	}
 	along(edit, heard, &s.HeldKeys.Until)
 	s.Keys = slices.Clone(s.Keys)
@@ -30,7 +30,7 @@ func (s State) Edit(edit func(since time.Time) time.Time) State {
 		along(edit, k.DSGone, &k.GoneFrom)
 		change(edit, &k.Everywhere, &k.DSSince, &k.DSGone)
 	}
-	change(edit, &s.ConvergedSince, &s.ConvergedAt, &s.DSSince, &s.SyncedAt, &s.DSAt, &s.NSAt)
+	change(edit, &s.Grown, &s.ConvergedSince, &s.ConvergedAt, &s.DSSince, &s.SyncedAt, &s.DSAt, &s.NSAt)
 	return s
 }
 

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -159,6 +160,11 @@ func TestALookTellsWhatEachHostLacks(t *testing.T) {
 		}
 	}
 	s := sight(all, both)
+	s.Servers[1].Addresses[0].TCP.CNS.Records = []string{a1, c1}
+	if l := LookOf(s, joint); len(l.Seen[0].CNS) > 0 || !slices.Equal(l.Seen[1].CNS, []string{c1, a1}) {
+		t.Errorf("Expected to see what CNS names at b1, got %+v", l)
+	}
+	s = sight(all, both)
 	s.Servers[1].Addresses[0].TCP = observe.Apex{Err: errTest}
 	if l := LookOf(s, joint); !l.Seen[1].Silent || len(l.Seen[1].Lacks) > 0 || l.Seen[1].KeyTTL != time.Hour {
 		t.Errorf("Expected a host that does not answer over TCP to be silent and no more, got %+v", l.Seen[1])

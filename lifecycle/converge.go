@@ -64,6 +64,11 @@ func (a *advance) converge() {
 			result = unknown
 		}
 	}
+	for _, seen := range a.look.Seen {
+		if len(seen.Lacks) > 0 && !slices.Contains(all, seen.Host) {
+			result = no // it left while it was asked, and caches hold what it lacks
+		}
+	}
 	switch {
 	case result == no:
 		a.ConvergedSince, a.ConvergedAt = time.Time{}, time.Time{}

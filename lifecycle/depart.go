@@ -11,8 +11,11 @@ func (a *advance) depart() {
 	known := a.f.Read && !a.NSAt.IsZero() && !a.NSAt.Before(a.f.Began)
 	there := hosts(a.State, a.f)
 	gone := func(h Host) bool {
-		return !a.f.Held && !a.c.own(h.Name) && !h.Missing.IsZero() && known && !a.now.Before(a.c.leaves(h)) && !a.NSAt.Before(a.c.leaves(h))
+		from := a.c.leaves(h)
+		return !a.f.Held && !a.c.own(h.Name) && !h.Missing.IsZero() && known && !a.now.Before(from) && !a.NSAt.Before(from) &&
+			!h.Clear.Before(from) && a.now.Sub(h.Clear) <= fresh
 	}
+	a.clear()
 	for i := range a.Hosts {
 		switch h := &a.Hosts[i]; {
 		case slices.Contains(there, h.Name) || len(h.ListedBy) > 0:
@@ -25,6 +28,39 @@ func (a *advance) depart() {
 		}
 	}
 	a.Hosts = slices.DeleteFunc(a.Hosts, gone)
+}
+
+// clear takes over which hosts no nameserver of the zone names any more. Others
+// may know before us that the owner wants a host back, and go on to have NS name
+// it, or know later that it is wanted no more.
+func (a *advance) clear() {
+	if a.look.At.IsZero() {
+		return
+	}
+	all, heard := hosts(a.State, a.f), true
+	for _, name := range all {
+		seen, asked := a.look.seen(name)
+		h := a.host(name)
+		late := h != nil && !h.Silent.IsZero() && a.now.Sub(h.Silent) >= patience
+		heard = heard && (asked && !seen.Silent || late)
+	}
+	for i := range a.Hosts {
+		h := &a.Hosts[i]
+		h.NamedBy = common(h.NamedBy, all)
+		for _, seen := range a.look.Seen {
+			switch {
+			case slices.Contains(seen.CNS, h.Name) && slices.Contains(all, seen.Host):
+				h.NamedBy = union(h.NamedBy, []string{seen.Host})
+			case !seen.Silent:
+				h.NamedBy = minus(h.NamedBy, []string{seen.Host})
+			}
+		}
+		if slices.Contains(all, h.Name) {
+			h.Clear, h.NamedBy = time.Time{}, nil
+		} else if heard && len(h.NamedBy)+len(h.ListedBy) == 0 {
+			h.Clear = a.look.At
+		}
+	}
 }
 
 // holdDown returns until when the keys of a host stay that just left: as long as
@@ -47,7 +83,7 @@ func (a *advance) leaversForgotten() time.Time {
 	there := hosts(a.State, a.f)
 	for _, h := range a.Hosts {
 		switch {
-		case a.c.own(h.Name) || !h.Delegated || slices.Contains(there, h.Name):
+		case a.c.own(h.Name) || !h.Delegated || slices.Contains(there, h.Name) || !slices.Contains(a.f.Peers, h.Name):
 		case h.Missing.IsZero():
 			from = latest(from, a.holdDown(h))
 		default:

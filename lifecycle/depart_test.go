@@ -1,6 +1,8 @@
 package lifecycle
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -58,6 +60,23 @@ func TestWhatKeepsALeaver(t *testing.T) {
 		{"it is back in the parent's NS", func(z *life) (Parent, Look) { return z.parent(nil, a1, b1), z.good(a1) }, true},
 		{"a nameserver that stays still names it", func(z *life) (Parent, Look) {
 			return z.parent(nil, a1), z.good(a1).spoil(a1, func(s *Seen) { s.NS = []string{a1, b1} })
+		}, true},
+		{"a nameserver knows that it is wanted again", func(z *life) (Parent, Look) {
+			return z.parent(nil, a1), z.good(a1).spoil(a1, func(s *Seen) { s.CNS = []string{a1, b1} })
+		}, true},
+		{"a nameserver knew that when it was heard", func(z *life) (Parent, Look) {
+			z.read(Parent{}, z.good(a1).spoil(a1, func(s *Seen) { s.CNS = []string{a1, b1} }))
+			z.pass(time.Minute).read(Parent{}, z.good(a1).spoil(a1, silent))
+			return z.parent(nil, a1), z.pass(patience).good(a1).spoil(a1, silent)
+		}, true},
+		{"a nameserver may know more", func(z *life) (Parent, Look) { return z.parent(nil, a1), z.good(a1).spoil(a1, silent) }, true},
+		{"one that is dead", func(z *life) (Parent, Look) {
+			z.read(Parent{}, z.good(a1).spoil(a1, silent))
+			return z.pass(patience).parent(nil, a1), z.good(a1).spoil(a1, silent)
+		}, false},
+		{"nobody was asked lately", func(z *life) (Parent, Look) {
+			z.read(Parent{}, z.good(a1))
+			return z.pass(fresh+time.Second).parent(nil, a1), Look{}
 		}, true},
 	} {
 		z := settled(t)
@@ -172,6 +191,17 @@ func TestHostsAreBounded(t *testing.T) {
 		p.NS = append(p.NS, string(rune('a'+i%26))+string(rune('a'+i/26))+".example.com.")
 	}
 	z.read(p, Look{})
+	lists := func(s *Seen) {
+		for i := range 500 {
+			s.NS = append(s.NS, fmt.Sprintf("ns%d.example.com.", i))
+		}
+	}
+	z.read(Parent{}, z.good(a1, b1).spoil(b1, lists))
+	z.f.Target = append(z.f.Target, c1)
+	z.read(z.parent(nil, a1), z.good(a1, b1))
+	if z.s.host(c1) == nil {
+		t.Errorf("Expected names that nobody wants to make room for %s", c1)
+	}
 	if n := len(z.s.Hosts); n > MaxHosts || z.s.host(a1) == nil || z.s.host(b1) == nil {
 		t.Errorf("Expected at most %d hosts, with those that matter, got %d", MaxHosts, n)
 	}
@@ -211,6 +241,42 @@ func TestWhatComesWaitsForLeavers(t *testing.T) {
 	}
 	z.now = l[0].Until
 	z.read(z.parent(all, a1), good()).expect(Synced)
+}
+
+// The others may know before us, or later, that the owner wants a host. What CNS
+// says elsewhere keeps the keys of one that was never delegated to, too, and the
+// report says whose CNS that is.
+func TestAHostThatIsStillWantedElsewhereKeepsItsKeys(t *testing.T) {
+	z := newLife(t)
+	wanted := func(s *Seen) { s.CNS = []string{a1, b1} }
+	z.f.NS, z.f.Target = []string{a1, c1}, []string{a1, b1, c1}
+	z.read(z.parent(nil, a1, c1), z.good(a1, b1, c1))
+	z.f.Target = []string{a1, c1}
+	for range 10 {
+		z.pass(time.Hour).read(z.parent(nil, a1, c1), z.good(a1, c1).spoil(c1, wanted)).expectKept(b1, true)
+	}
+	if l := z.report().Leaving; len(l) != 1 || !slices.Equal(l[0].NamedBy, []string{c1}) {
+		t.Errorf("Expected %s to be said to name it, got %+v", c1, l)
+	}
+	z.pass(time.Hour).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, false)
+}
+
+// A nameserver of the zone may name one in NS that nobody asked for. If that is
+// wanted later, and then no longer, caches still know of it.
+func TestAHostThatWasNamedBeforeItWasWantedIsHeldDown(t *testing.T) {
+	z := newLife(t)
+	z.f.Target, z.f.Peers = []string{a1}, nil
+	z.read(z.parent(nil, a1), z.good(a1).spoil(a1, func(s *Seen) { s.NS, s.NSTTL = []string{a1, c1}, 48*time.Hour }))
+	z.pass(time.Hour).read(z.parent(nil, a1), z.good(a1))
+	z.f.Target, z.f.Peers = []string{a1, c1}, []string{c1}
+	z.pass(time.Hour).read(z.parent(nil, a1), z.good(a1, c1))
+	z.f.Target = []string{a1}
+	z.pass(time.Hour).read(z.parent(nil, a1), z.good(a1))
+	for z.now.Before(epoch.Add(48*time.Hour + 24*time.Hour)) {
+		z.expectKept(c1, true)
+		z.pass(time.Hour).read(z.parent(nil, a1), z.good(a1))
+	}
+	z.pass(2*time.Hour).read(z.parent(nil, a1), z.good(a1)).expectKept(c1, false)
 }
 
 // A leaver that drops itself from NS later than the others did was asked for

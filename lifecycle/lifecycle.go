@@ -38,6 +38,13 @@ const (
 	// longer taken to be as it was seen last (section 5).
 	patience = time.Hour
 
+	// fresh is how old what a nameserver said may be to have a host forgotten,
+	// and notice how long before NS may gain a host it has to be plain from
+	// outside that the owner wants it: longer, so that one of two that know of
+	// different wishes sees the other's.
+	fresh  = 3 * time.Minute
+	notice = 5 * time.Minute
+
 	// MaxHosts is the most nameservers of a zone that are remembered: those of
 	// ours and the external ones of rule D2, and as many that are leaving.
 	MaxHosts = 96
@@ -132,6 +139,7 @@ type Seen struct {
 	KeyTTL time.Duration // the longest TTL of its DNSKEY RRsets
 	Keys   []merge.Key   // those in every DNSKEY RRset that it was heard to serve
 	NS     []string      // all that its NS RRsets name
+	CNS    []string      // all that its CNS RRsets name
 	NSTTL  time.Duration
 }
 

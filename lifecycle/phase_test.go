@@ -80,6 +80,11 @@ func TestWhatInterruptsTheWaitForCaches(t *testing.T) {
 			return z.parent(both, a1), z.good(a1, b1)
 		}},
 		{"the parent names another", true, func(z *life) (Parent, Look) { return z.parent(both, a1, c1), z.good(a1, b1) }},
+		{"one that left while it was asked lacks a key", true, func(z *life) (Parent, Look) {
+			z.read(z.parent(both, a1, c1), z.good(a1, b1, c1))
+			z.pass(time.Minute).read(Parent{}, z.good(a1, b1, c1)).expect(Converged)
+			return z.parent(both, a1), z.good(a1, b1, c1).spoil(c1, lacks)
+		}},
 		{"a provider has a new secure entry", true, func(z *life) (Parent, Look) {
 			z.f.Joint.CDNSKEY = []merge.Key{ksk(1), ksk(2), ksk(3)}
 			return Parent{}, Look{}
@@ -115,6 +120,24 @@ func TestWhatInterruptsTheWaitForCaches(t *testing.T) {
 			t.Errorf("%s: expected the wait to begin anew %v, got until %v after %v", tt.name, tt.again, z.s.SyncFrom.Sub(epoch), from.Sub(epoch))
 		}
 	}
+}
+
+// A host that is wanted again was looked at all along, but the others may be about
+// to forget its keys: they do not know yet, or the hold-down is over for them.
+func TestNSGainsAHostOnlyOnceItIsPlainThatItIsWanted(t *testing.T) {
+	both := digests(ksk(1), ksk(2))
+	z := settled(t)
+	z.f.Target, z.f.NS = []string{a1}, []string{a1}
+	z.pass(time.Hour).read(z.parent(both, a1, b1), z.good(a1, b1)).expect(Synced)
+	z.f.Target = []string{a1, b1}
+	z.pass(time.Minute).read(Parent{}, Look{}).expect(Converged)
+	z.pass(notice-time.Second).read(z.parent(both, a1, b1), z.good(a1, b1)).expect(Converged)
+	z.pass(time.Second).read(z.parent(both, a1), z.good(a1, b1).spoil(b1, lacks)).expect(Joint)
+	z.read(z.parent(both, a1), z.good(a1, b1)).expect(Converged)
+	for range 25 {
+		z.pass(time.Hour).read(z.parent(both, a1), z.good(a1, b1))
+	}
+	z.expect(Synced)
 }
 
 func TestTheWaitEndsWithReadingsMadeAfterIt(t *testing.T) {

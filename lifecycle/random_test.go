@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"encoding/json"
+	"flag"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -12,11 +13,17 @@ import (
 	"github.com/coredns-mske/mske/observe"
 )
 
+var (
+	livesSeed = flag.Uint64("lives.seed", 0, "seed of the first of the random lives; 0: a random one")
+	lives     = flag.Int("lives", 60, "how many random lives there are")
+)
+
 // chance is a random life of a zone of three hosts, and what can be said of it
 // without the rules: when what was last otherwise, and with which TTL.
 type chance struct {
 	*life
-	r *rand.Rand
+	seed uint64
+	r    *rand.Rand
 
 	bad     map[string]bool // hosts that lack a key
 	quiet   map[string]bool // hosts that do not answer
@@ -31,13 +38,14 @@ type chance struct {
 	keysUntil time.Time            // a DNSKEY RRset from a look that was not good
 	dsUntil   time.Time            // a DS RRset that lacked a key
 	nsUntil   map[string]time.Time // an NS RRset that named a host
+
+	synced, dropped int // how many times the zone was ds-synced, and a host's keys went
 }
 
 func newChance(t *testing.T, seed uint64) *chance {
-	c := &chance{life: newLife(t), r: rand.New(rand.NewPCG(seed, 0)), bad: make(map[string]bool), quiet: make(map[string]bool),
+	return &chance{life: newLife(t), seed: seed, r: rand.New(rand.NewPCG(seed, 0)), bad: make(map[string]bool), quiet: make(map[string]bool),
 		ds: digests(ksk(1)), dsTTL: time.Hour, keyTTL: time.Hour, nsTTL: time.Hour, ns: []string{a1},
 		listing: make(map[string][]string), nsUntil: make(map[string]time.Time)}
-	return c
 }
 
 func (c *chance) pick(hosts ...string) string { return hosts[c.r.IntN(len(hosts))] }
@@ -123,7 +131,7 @@ func (c *chance) step() {
 	again := Advance(c.c, reload(c.t, c.s), c.f, p, l, c.now)
 	c.read(p, l)
 	if x, y := reload(c.t, again), reload(c.t, c.s); !reflect.DeepEqual(x, y) {
-		c.t.Fatalf("Expected a restart to change nothing, got\n%+v\nand without\n%+v", x, y)
+		c.fatalf("Expected a restart to change nothing, got\n%+v\nand without\n%+v", x, y)
 	}
 }
 
@@ -153,20 +161,25 @@ func (c *chance) watch(p Parent, l Look) {
 	}
 }
 
+func (c *chance) fatalf(format string, v ...any) {
+	c.t.Helper()
+	c.t.Fatalf("Seed %d: "+format, append([]any{c.seed}, v...)...)
+}
+
 func (c *chance) check(before State) {
 	if !c.s.SyncedAt.IsZero() && before.SyncedAt.IsZero() {
 		if c.now.Before(c.keysUntil) || c.now.Before(c.dsUntil) {
-			c.t.Fatalf("Expected no ds-synced before caches have forgotten DNSKEY (%v) and DS (%v) as they were, got it at %v", c.keysUntil.Sub(epoch), c.dsUntil.Sub(epoch), c.now.Sub(epoch))
+			c.fatalf("Expected no ds-synced before caches have forgotten DNSKEY (%v) and DS (%v) as they were, got it at %v", c.keysUntil.Sub(epoch), c.dsUntil.Sub(epoch), c.now.Sub(epoch))
 		}
 		if len(c.s.DS) != 2 || c.s.ConvergedSince.IsZero() || c.s.DSSince.IsZero() {
-			c.t.Fatalf("Expected no ds-synced without both, got %+v", c.s)
+			c.fatalf("Expected no ds-synced without both, got %+v", c.s)
 		}
 		if began := latest(c.s.ConvergedSince, c.s.DSSince); c.now.Sub(began) < time.Minute {
-			c.t.Fatalf("Expected a wait of a TTL at least, got %v", c.now.Sub(began))
+			c.fatalf("Expected a wait of a TTL at least, got %v", c.now.Sub(began))
 		}
 	}
 	if phase := c.s.Phase; phase.MayAdd() && phase != Insecure && c.s.SyncedAt.IsZero() {
-		c.t.Fatalf("Expected no %s before ds-synced", phase)
+		c.fatalf("Expected no %s before ds-synced", phase)
 	}
 	for _, h := range before.Hosts {
 		if c.s.host(h.Name) != nil || h.Name == a1 {
@@ -178,44 +191,55 @@ func (c *chance) check(before State) {
 		}
 		peer := slices.Contains(c.f.Peers, h.Name)
 		if there := slices.Contains(hosts(c.s, c.f), h.Name); there || peer && c.now.Before(needed) {
-			c.t.Fatalf("Expected %s to be kept until %v, got it dropped at %v: %+v", h.Name, needed.Sub(epoch), c.now.Sub(epoch), h)
+			c.fatalf("Expected %s to be kept until %v, got it dropped at %v: %+v", h.Name, needed.Sub(epoch), c.now.Sub(epoch), h)
+		}
+	}
+}
+
+// live is the whole life.
+func (c *chance) live() {
+	c.f.Peers = []string{b1, c1}
+	for range 150 {
+		c.pass([]time.Duration{time.Second, time.Minute, 10 * time.Minute, time.Hour, 10 * time.Hour}[c.r.IntN(5)])
+		for range c.r.IntN(3) {
+			c.happen()
+		}
+		before := c.s
+		c.step()
+		c.check(before)
+		if c.s.SyncedAt.Equal(c.now) {
+			c.synced++
+		}
+		for _, host := range c.f.Peers {
+			if c.s.host(host) == nil {
+				c.dropped++
+				c.f.Peers = minus(c.f.Peers, []string{host})
+			}
+		}
+		for _, host := range []string{b1, c1} { // collected anew
+			if slices.Contains(hosts(c.s, c.f), host) {
+				c.f.Peers = union(c.f.Peers, []string{host})
+			}
 		}
 	}
 }
 
 // Whatever happens, in whatever order: NS gains no host before caches are ready,
 // nobody's keys go before caches are, and a restart at any moment changes
-// nothing.
+// nothing. One life is lived again with
+//
+//	go test ./lifecycle -run TestRandomLives -v -args -lives 1 -lives.seed SEED
 func TestRandomLives(t *testing.T) {
-	first := rand.Uint64()
-	t.Logf("seed %d", first)
+	first := *livesSeed
+	if first == 0 {
+		first = rand.Uint64() >> 1
+	}
+	t.Logf("seeds from %d", first)
 	synced, dropped := 0, 0
-	for seed := first; seed < first+60; seed++ {
+	for seed := first; seed < first+uint64(*lives); seed++ {
 		c := newChance(t, seed)
-		c.f.Peers = []string{b1, c1}
-		for range 150 {
-			c.pass([]time.Duration{time.Second, time.Minute, 10 * time.Minute, time.Hour, 10 * time.Hour}[c.r.IntN(5)])
-			for range c.r.IntN(3) {
-				c.happen()
-			}
-			before := c.s
-			c.step()
-			c.check(before)
-			if c.s.SyncedAt.Equal(c.now) {
-				synced++
-			}
-			for _, host := range c.f.Peers {
-				if c.s.host(host) == nil {
-					dropped++
-					c.f.Peers = slices.DeleteFunc(slices.Clone(c.f.Peers), func(h string) bool { return h == host })
-				}
-			}
-			for _, host := range []string{b1, c1} { // collected anew
-				if slices.Contains(hosts(c.s, c.f), host) && !slices.Contains(c.f.Peers, host) {
-					c.f.Peers = union(c.f.Peers, []string{host})
-				}
-			}
-		}
+		c.live()
+		synced, dropped = synced+c.synced, dropped+c.dropped
 	}
 	if synced < 5 || dropped < 5 {
 		t.Errorf("Expected lives in which something happens, got %d times ds-synced and %d hosts dropped", synced, dropped)

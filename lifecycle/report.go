@@ -50,7 +50,11 @@ type Report struct {
 type Leaving struct {
 	Host  string
 	Since time.Time
-	Until time.Time // the first reading of the parent after this ends it
+	Until time.Time // the first readings of all after this end it
+
+	// NamedBy are the nameservers of the zone whose CNS still names it, or does
+	// again: as long as one does, its keys stay.
+	NamedBy []string
 }
 
 // KeyReport is when one of our keys may take its next step.
@@ -97,8 +101,11 @@ func ReportOf(c Config, s State, f Facts, l Look, now time.Time) Report {
 			r.DeleteFrom = latest(r.DeleteFrom, h.Until)
 			continue
 		}
+		if !slices.Contains(f.Peers, h.Name) {
+			continue // of whose keys nothing is known
+		}
 		later(until)
-		r.Leaving = append(r.Leaving, Leaving{Host: h.Name, Since: h.Missing, Until: until})
+		r.Leaving = append(r.Leaving, Leaving{Host: h.Name, Since: h.Missing, Until: until, NamedBy: h.NamedBy})
 	}
 	if s.Phase != Left {
 		r.DeleteFrom = time.Time{}

@@ -40,7 +40,7 @@ func (s *Seen) show(server observe.Server) {
 	first := true
 	for _, apex := range apexes(server) {
 		s.KeyTTL, s.NSTTL = max(s.KeyTTL, apex.DNSKEY.TTL), max(s.NSTTL, apex.NS.TTL)
-		s.NS = union(s.NS, apex.NS.Records)
+		s.NS, s.CNS = union(s.NS, apex.NS.Records), union(s.CNS, apex.CNS.Records)
 		switch {
 		case apex.DNSKEY.Err != nil:
 		case first:

@@ -33,6 +33,11 @@ type State struct {
 	NSAt     time.Time        `json:",omitzero"`
 	ParentNS []string         `json:",omitzero"`
 
+	// Target are the nameservers that the owner was last read to want, Grown is
+	// when there was last one more.
+	Target []string  `json:",omitzero"`
+	Grown  time.Time `json:",omitzero"`
+
 	// AbsentFrom is when no cache holds a DS RRset any more that was there
 	// before DS was found to be absent.
 	AbsentFrom time.Time `json:",omitzero"`
@@ -73,6 +78,11 @@ type Host struct {
 	// they were last heard. Differs says that its own NS was not the target.
 	ListedBy []string `json:",omitzero"`
 	Differs  bool     `json:",omitzero"`
+
+	// Clear is when a look last found that no nameserver of the zone names it, in
+	// CNS or NS; NamedBy are those whose CNS did when they were last heard.
+	Clear   time.Time `json:",omitzero"`
+	NamedBy []string  `json:",omitzero"`
 
 	// Missing is the first reading that found it in none of target, NS and
 	// parent's NS, zero while it is in one. Until is when its hold-down ends,

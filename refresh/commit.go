@@ -183,7 +183,7 @@ func quiet(s store.Zone) store.Zone {
 	s.Life.DSAt, s.Life.NSAt, s.Life.ConvergedAt = time.Time{}, time.Time{}, time.Time{}
 	s.Life.Hosts = slices.Clone(s.Life.Hosts)
 	for i := range s.Life.Hosts {
-		s.Life.Hosts[i].Heard = time.Time{}
+		s.Life.Hosts[i].Heard, s.Life.Hosts[i].Clear = time.Time{}, time.Time{}
 	}
 	s.Peers = slices.Clone(s.Peers)
 	for i := range s.Peers {
