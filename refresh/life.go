@@ -166,15 +166,21 @@ func (z *zone) dropLeft() {
 			continue
 		}
 		z.log.Infof("%s: %s has left, and caches have forgotten it: its keys go", z.title, p.Host)
+		z.settle("named " + p.Host)
 		s.Imported = slices.DeleteFunc(slices.Clone(s.Imported), func(h string) bool { return h == p.Host })
 	}
 	s.Peers = peers
 }
 
 // reportLeavers says, once, of whom nothing depends on any more but what is
-// cached.
+// cached, and who wants one of these all the same.
 func (z *zone) reportLeavers(before lifecycle.State) {
 	for _, h := range z.facts.state.Life.Hosts {
+		if len(h.NamedBy) > 0 && !h.Missing.IsZero() && peer(z.facts.state.Peers, h.Name) >= 0 {
+			z.say("named "+h.Name, levelInfo, "", "%s is no nameserver that the owner wants any more, but its keys stay as long as CNS at %s names it", h.Name, strings.Join(h.NamedBy, ", "))
+		} else {
+			z.settle("named " + h.Name)
+		}
 		i := slices.IndexFunc(before.Hosts, func(b lifecycle.Host) bool { return b.Name == h.Name })
 		was := i >= 0 && !before.Hosts[i].Missing.IsZero()
 		switch is := !h.Missing.IsZero(); {

@@ -178,6 +178,32 @@ func TestCNSRemovedHalfwayTakesTheNewProviderOut(t *testing.T) {
 	})
 }
 
+// Two providers see different CNS for a while: what another of them still wants, or
+// wants again, is not forgotten here.
+func TestAProviderThatAnotherStillWantsKeepsItsKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const third = "ns1.example.com."
+		w := newWorld(t)
+		n := w.online()
+		p, q := w.join(), newProvider(t)
+		w.peers.set(third, announces(q.announcement()))
+		n.serves(theirNS, p, q)
+		h := n.serves(third, q, p)
+		everybody := []string{ourNS, theirNS, third}
+		h.cns = everybody
+		w.chain.change(true, func(c *chainZone) { c.cns = everybody })
+		e := w.startMinutely()
+		w.until(e, lifecycle.Converged, time.Hour)
+		w.chain.change(true, func(c *chainZone) { c.cns = []string{ourNS, third} })
+		w.pass(30 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk, q.zsk), with(w.ksk, p.ksk, q.ksk))
+		expectLog(t, w.log, 1, theirNS+" is no nameserver that the owner wants any more, but its keys stay as long as CNS at "+third+" names it")
+		n.change(func(*internet) { h.cns = []string{ourNS, third} })
+		w.pass(3 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), q.zsk), with(w.ksk, q.ksk))
+	})
+}
+
 func TestCNSThatFlapsTakesNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -90,7 +90,7 @@ func (m *model) live(p *modelProvider) {
 	})
 	m.every(12*time.Hour, 48*time.Hour, func() {
 		p.unstored = true
-		m.in(time.Minute, 3*time.Hour, func() { p.unstored = false })
+		m.in(time.Minute, 3*time.Hour, func() { p.unstored = false; p.decide() })
 	})
 	m.every(5*time.Minute, 40*time.Minute, p.operate)
 	if p.fixed != nil {
@@ -99,7 +99,7 @@ func (m *model) live(p *modelProvider) {
 }
 
 func (p *modelProvider) restart() {
-	if !p.runs() {
+	if !p.runs() || p.unstored {
 		return
 	}
 	p.stop()
@@ -330,8 +330,13 @@ func (m *model) retire() {
 }
 
 // scan is the parent looking for CDS: at all nameservers that it delegates to, and
-// it acts if all agree (RFC 9975), some time after.
+// it acts if all agree (RFC 9975), some time after. Only then does it look again:
+// what is older never replaces what is newer (RFC 7344 section 6.2).
 func (m *model) scan() {
+	if m.parent.scanning {
+		return
+	}
+	m.parent.scanning = true
 	s := &parentScan{hosts: slices.Clone(m.parent.ns), seen: make(map[string]shown)}
 	ask := func() {
 		for _, host := range s.hosts {
@@ -345,9 +350,15 @@ func (m *model) scan() {
 		s.seen[""] = shown{}
 		ask()
 		delete(s.seen, "")
-		if ds, ok := m.agreed(s); ok {
-			m.in(0, m.parent.delay, func() { m.setDS(ds) })
+		ds, ok := m.agreed(s)
+		if !ok {
+			m.parent.scanning = false
+			return
 		}
+		m.in(0, m.parent.delay, func() {
+			m.parent.scanning = false
+			m.setDS(ds)
+		})
 	})
 }
 

@@ -79,6 +79,7 @@ type shown struct {
 	data     []merge.Key // that sign the zone's data
 	ns       []string
 	nsTTL    time.Duration
+	cns      []string
 }
 
 // fakeSigner stands for a private half.
@@ -442,6 +443,7 @@ func server(host string, s shown, known func(merge.Key) bool) observe.Server {
 	} else {
 		a.SOA = observe.Set[uint32]{Records: []uint32{1}, TTL: time.Hour, Signers: seen(s.data)}
 		a.NS = observe.Set[string]{Records: s.ns, TTL: modelNSTTL(s), Signers: seen(s.data)}
+		a.CNS = observe.Set[string]{Records: s.cns, TTL: time.Hour, Signers: seen(s.data)}
 		if s.failing {
 			a.DNSKEY.Err, a.CDS.Err, a.CDNSKEY.Err = errSilent, errSilent, errSilent
 		} else {

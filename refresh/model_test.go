@@ -43,9 +43,11 @@ func explain(t *testing.T, seed uint64, plan modelPlan) string {
 //	go test ./refresh -run TestModel -v -args -model.schedules 1 -model.days 4 -model.seed SEED
 //
 // Left out is what the rules leave to the owner: DNSKEY that is served short for
-// want of the others' keys (rule M5), a leaver that some cannot reach for more than
-// an hour, one that goes on naming itself in NS, and a TTL that was raised since it
-// was last read.
+// want of the others' keys (rule M5), a restart while nothing can be stored, which
+// forgets what came meanwhile (rule T1), a nameserver that some cannot reach for
+// more than an hour, a leaver that goes on naming itself in NS, a TTL that was
+// raised since it was last read, and a parent that lets older CDS replace newer
+// (RFC 7344 section 6.2).
 func TestModel(t *testing.T) {
 	first := *modelSeed
 	if first == 0 {

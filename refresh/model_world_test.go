@@ -63,6 +63,7 @@ type modelParent struct {
 	ns         []string
 	nsTTL      time.Duration
 	unreadable bool
+	scanning   bool          // CDS, or about to act on it
 	delay      time.Duration // until it acts, at most
 }
 
@@ -336,7 +337,7 @@ func (m *model) see(p *modelProvider, host string) shown {
 		return shown{}
 	}
 	s := q.shown()
-	s.nsTTL = m.nsTTL
+	s.nsTTL, s.cns = m.nsTTL, q.chain.CNS
 	return s
 }
 

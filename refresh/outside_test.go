@@ -43,6 +43,7 @@ type hosted struct {
 	dnskey, cdnskey, signers []merge.Key // signers of DNSKEY and CDS
 	data                     []merge.Key // of the zone's data
 	ns                       []string    // the same as ours if nil
+	cns                      []string
 	silent                   bool
 }
 
@@ -110,6 +111,7 @@ func (n *internet) server(host string) observe.Server {
 			ns = n.childNS()
 		}
 		apex = apexOf(h.dnskey, h.cdnskey, h.signers, h.data, ns)
+		apex.CNS = observe.Set[string]{Records: h.cns, TTL: time.Hour, Signers: h.data}
 	}
 	return observe.Server{Host: host, Addresses: []observe.Address{{Addr: netip.MustParseAddr("192.0.2.1"), UDP: apex, TCP: apex}}}
 }
