@@ -120,6 +120,7 @@ type checker struct {
 	zone     string
 	fetcher  *fetch.Fetcher
 	observer *observe.Observer
+	memory   *memory
 }
 
 func newChecker(a checkArgs, stderr io.Writer) (*checker, error) {
@@ -130,7 +131,7 @@ func newChecker(a checkArgs, stderr io.Writer) (*checker, error) {
 		return nil, err
 	}
 	return &checker{
-		zone: a.zone, fetcher: fetcher,
+		zone: a.zone, fetcher: fetcher, memory: newMemory(),
 		observer: observe.New(fetcher, observe.Options{
 			CNSType: uint16(a.cnsType), // #nosec G115 -- checked
 			Timeout: a.timeout,
@@ -155,5 +156,7 @@ func (c *checker) look(ctx context.Context) assessment {
 		})
 	}
 	wg.Wait()
-	return assess(sight, announced)
+	a := assess(sight, announced)
+	a.recall(c.memory)
+	return a
 }

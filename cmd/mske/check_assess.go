@@ -89,6 +89,7 @@ func assess(sight observe.Sight, announced []fetch.Result) assessment {
 	}
 	a.phase = a.findPhase()
 	a.keys = a.keyRows(entries)
+	a.recall(newMemory())
 	return a
 }
 

@@ -82,6 +82,12 @@ type keyJSON struct {
 	Algorithm uint8                  `json:"algorithm"`
 	DS        bool                   `json:"ds"`
 	At        map[string]keyCellJSON `json:"at"` // by host
+
+	// At the latest, since that is when this command saw it; "" where it is not so.
+	Signs      bool   `json:"signs"` // data
+	Everywhere string `json:"published_everywhere_since"`
+	SignFrom   string `json:"may_sign_from"`
+	GoFrom     string `json:"may_go_from"` // of a secure entry
 }
 
 // keyCellJSON is where a key stands at a nameserver: "yes", "no", "missing" or
@@ -176,12 +182,21 @@ func apexObject(a observe.Apex) apexJSON {
 
 func (a assessment) keyObject(row keyRow) keyJSON {
 	ref := row.entry.Ref()
-	o := keyJSON{Provider: row.provider, Role: row.role, Tag: ref.Tag, Algorithm: ref.Algorithm, DS: row.ds, At: make(map[string]keyCellJSON)}
+	o := keyJSON{Provider: row.provider, Role: row.role, Tag: ref.Tag, Algorithm: ref.Algorithm, DS: row.ds, At: make(map[string]keyCellJSON),
+		Signs: row.step.signs, Everywhere: moment(row.step.everywhere), SignFrom: moment(row.step.sign), GoFrom: moment(row.step.leave)}
 	for i, server := range a.sight.Servers {
 		c := row.cells[i]
 		o.At[server.Host] = keyCellJSON{DNSKEY: c.dnskey.word(), CDS: c.cds.word(), Announced: c.announced.word()}
 	}
 	return o
+}
+
+// moment returns a time as JSON has it, "" for none.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 func (m mark) word() string {

@@ -105,6 +105,7 @@ type keyRow struct {
 	role     string // KSK, ZSK or CSK
 	ds       bool   // the parent's DS names it
 	cells    []cell // by server
+	step     step
 }
 
 // cell is where a key stands at one nameserver.

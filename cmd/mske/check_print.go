@@ -27,7 +27,7 @@ type checkPrinter struct {
 // print prints a, or what differs from the one printed last, and reports
 // whether anything was printed.
 func (p *checkPrinter) print(a assessment) (changed bool, err error) {
-	statements := append([]string{a.verdict()}, slices.Concat(a.missing(), a.timedChanges(), a.notes(), a.standing())...)
+	statements := append([]string{a.verdict()}, slices.Concat(a.missing(), a.timedChanges(), a.steps(), a.notes(), a.standing())...)
 	first := p.last == nil
 	gone, come := difference(p.last, statements), difference(statements, p.last)
 	p.last = statements
@@ -98,6 +98,7 @@ func (p *checkPrinter) page(a assessment) string {
 	} else {
 		p.section(&out, "To change in NS, but nothing to add before DS is complete", a.changes())
 	}
+	p.section(&out, "Keys that are rolled", a.steps())
 	p.section(&out, "Note", a.notes())
 	p.section(&out, "Next", a.next())
 	colour := red

@@ -473,7 +473,8 @@ func TestJSONHasStableKeys(t *testing.T) {
 		"nameservers 0 addresses 0 address", "nameservers 0 addresses 0 route", "nameservers 0 addresses 0 udp error",
 		"nameservers 0 addresses 0 tcp serial", "nameservers 0 addresses 0 tcp dnskey", "nameservers 0 addresses 0 tcp dnskey_ttl",
 		"nameservers 0 addresses 0 tcp cdnskey", "nameservers 0 addresses 0 tcp cds", "nameservers 0 addresses 0 tcp ns", "nameservers 0 addresses 0 tcp cns",
-		"keys 0 provider", "keys 0 role", "keys 0 tag", "keys 0 algorithm", "keys 0 ds",
+		"keys 0 provider", "keys 0 role", "keys 0 tag", "keys 0 algorithm", "keys 0 ds", "keys 0 signs",
+		"keys 0 published_everywhere_since", "keys 0 may_sign_from", "keys 0 may_go_from",
 		"keys 0 at " + checkA + " dnskey", "keys 0 at " + checkA + " cds", "keys 0 at " + checkA + " announced",
 	} {
 		var at any = got
