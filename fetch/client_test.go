@@ -225,6 +225,27 @@ func TestAskSetsTheFlags(t *testing.T) {
 	}
 }
 
+func TestAQuestionOverTCPHasAnIDOfItsOwn(t *testing.T) {
+	// Who saw, or guessed, that of the datagram has nothing of it.
+	c := client(t, time.Second, "192.0.2.1")
+	ids := make(map[bool]uint16) // by transport
+	c.roundTrip = func(_ context.Context, _ Resolver, stream bool, q *dns.Msg) (*dns.Msg, error) {
+		ids[stream] = q.Id
+		m := txt(q, "")
+		m.Truncated = !stream
+		return m, nil
+	}
+	for range 4 { // by chance two are equal, but not each time
+		if _, err := c.Ask(t.Context(), c.resolvers[0], false, "example.org.", dns.TypeTXT, true); err != nil {
+			t.Fatal(err)
+		}
+		if ids[false] != ids[true] {
+			return
+		}
+	}
+	t.Errorf("Expected another ID over TCP, got %v", ids)
+}
+
 func TestAskReportsTheSameFailureInTheSameWords(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

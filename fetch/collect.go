@@ -141,7 +141,7 @@ func (c *collection) conclude(ctx context.Context, s *validate.Session, answers 
 	if err != nil {
 		var fault *validate.Error
 		costly := errors.As(err, &fault) && fault.Check == validate.CheckLimit
-		again := v == Bogus || apart(err) || v != Unreachable && c.doubtful(v, answers)
+		again := v == Bogus || apart(err) || c.doubtful(v, answers)
 		return outcome{Result: Result{Verdict: v, Reason: err.Error()}, again: again, costly: costly}
 	}
 	a := assemble(answers, c.at)

@@ -130,6 +130,29 @@ func BenchmarkCheckUnit(b *testing.B) {
 	}
 }
 
+func TestAWeakDigestIsNotEnoughBesideATwinsStrongOne(t *testing.T) {
+	octets := append([]byte{3, 1, 0, 1, 0x80}, make([]byte, 127)...)
+	octets[len(octets)-1] = 1
+	key := func(first, second byte) merge.Key { // two words, whose order does not change the tag
+		octets[10], octets[12] = first, second
+		return merge.Key{Flags: 257, Protocol: 3, Algorithm: dns.RSASHA256, PublicKey: base64.StdEncoding.EncodeToString(octets)}
+	}
+	a, b := key(7, 9), key(9, 7)
+	if a == b || a.Tag() != b.Tag() {
+		t.Fatalf("Expected twins, got %v and %v", a, b)
+	}
+	digest := func(k merge.Key, digestType uint8) merge.DS { d, _ := k.DS(zone, digestType); return d }
+	for _, tc := range []struct {
+		ofA  uint8
+		fits bool
+	}{{dns.SHA256, true}, {dns.SHA1, false}} {
+		why := mismatch(zone, []merge.Key{a, b}, []merge.DS{digest(a, tc.ofA), digest(b, dns.SHA256)})
+		if (why == "") != tc.fits {
+			t.Errorf("Digest of type %d: Expected that it fits: %t, got %q", tc.ofA, tc.fits, why)
+		}
+	}
+}
+
 // FuzzPolicy holds that whatever passes the rules is an announcement that can
 // be served: every key usable, every digest strong or superfluous.
 func FuzzPolicy(f *testing.F) {

@@ -449,6 +449,48 @@ func TestStraysCostNothing(t *testing.T) {
 	}
 }
 
+// What is of no use is dropped unread, but a message is whole or garbage.
+func TestWhatIsDroppedHasToBeWhole(t *testing.T) {
+	q, err := new(dns.Msg).SetQuestion("example.org.", dns.TypeTXT).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const hip = 55
+	record := func(name []byte, octets ...byte) []byte {
+		return append(append(name, 0, hip, 0, 1, 0, 0, 0, 60, 0, 4), octets...)
+	}
+	for _, tc := range []struct {
+		name  string
+		rest  []byte
+		whole bool
+	}{
+		{"whole", record([]byte{0}, 1, 2, 3, 4), true},
+		{"an octet short", record([]byte{0}, 1, 2, 3), false},
+		{"without data", record([]byte{0})[:5], false},
+		{"a label of an unknown kind", record(append([]byte{0x41}, make([]byte, 0x42)...), 1, 2, 3, 4), false},
+		{"a name without end", []byte{63}, false},
+	} {
+		if m, err := decode(raw(q, 1, 0, 0, tc.rest), q, true); (err == nil) != tc.whole || err == nil && len(m.Answer) > 0 {
+			t.Errorf("%s: Expected whole %t and no record, got %v, %v", tc.name, tc.whole, m, err)
+		}
+	}
+}
+
+func TestEDNSOptionsAreReadToALimit(t *testing.T) {
+	q, err := new(dns.Msg).SetQuestion("example.org.", dns.TypeTXT).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ octets, options int }{{maxOptions, 1}, {maxOptions + 1, 0}} {
+		opt := binary.BigEndian.AppendUint16([]byte{0, 0, 41, 4, 208, 0, 0, 0, 0}, uint16(tc.octets))
+		opt = binary.BigEndian.AppendUint16(append(opt, 0xfd, 0xe9), uint16(tc.octets-4))
+		m, err := decode(raw(q, 0, 0, 1, append(opt, make([]byte, tc.octets-4)...)), q, true)
+		if err != nil || m.IsEdns0() == nil || len(m.IsEdns0().Option) != tc.options {
+			t.Errorf("%d octets: Expected %d options, got %v, %v", tc.octets, tc.options, m, err)
+		}
+	}
+}
+
 // FuzzAnswer holds that nothing passes for an answer unless ID and question are
 // those of the question, over UDP to the letter.
 func FuzzAnswer(f *testing.F) {

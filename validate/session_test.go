@@ -32,12 +32,15 @@ func TestASessionEndsAtItsQuestions(t *testing.T) {
 }
 
 func TestASessionEndsAtItsOctetsAndRecords(t *testing.T) {
-	for name, octets := range map[string]int{"many small records": 1, "few large records": 60000} {
-		t.Run(name, func(t *testing.T) {
+	for _, tc := range []struct {
+		name            string
+		records, octets int // of an answer
+	}{{"many small records", 4600, 1}, {"some small records each time", 500, 1}, {"few large records", 1, 60000}} {
+		t.Run(tc.name, func(t *testing.T) {
 			l := hierarchy(t)
 			l.Tamper(".", dns.TypeTXT, func(m *dns.Msg) *dns.Msg {
-				for n := 0; n < 60000; n += octets + 12 {
-					text := strings.Split(strings.Repeat(strings.Repeat("x", 250)+" ", octets/251), " ")
+				for range tc.records {
+					text := strings.Split(strings.Repeat(strings.Repeat("x", 250)+" ", tc.octets/251), " ")
 					m.Extra = append(m.Extra, &dns.TXT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: text})
 				}
 				return m

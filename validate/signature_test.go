@@ -84,6 +84,28 @@ func TestAnAnchorIsTheKeyItself(t *testing.T) {
 	}
 }
 
+func TestAnAnchorIsAKeyOfItsFlagsAndAlgorithm(t *testing.T) {
+	key := lab.NewKey("example.net.", dns.RSASHA256, 257, "")
+	for _, tc := range []struct {
+		name string
+		edit func(anchor *dns.DNSKEY)
+		want want
+	}{
+		{"the same", func(*dns.DNSKEY) {}, secure(net)},
+		{"other flags", func(anchor *dns.DNSKEY) { anchor.Flags = 256 }, bogus(validate.CheckKey)},
+		{"another algorithm", func(anchor *dns.DNSKEY) { anchor.Algorithm = dns.RSASHA512 }, bogus(validate.CheckKey)},
+	} {
+		l := hierarchy(t)
+		l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: []*lab.Key{key}})
+		anchor := *key.DNSKEY
+		tc.edit(&anchor)
+		v := validate.New(parsed(t, anchor.String()), validate.Options{Now: clock})
+		if r, err := v.Lookup(t.Context(), l, "ns1.example.net.", dns.TypeA); err != nil || got(r) != tc.want {
+			t.Errorf("%s: Expected %+v, got %+v, %v", tc.name, tc.want, r, err)
+		}
+	}
+}
+
 func TestASignatureThatOneKeyMadeSaysNothingOfItsTwin(t *testing.T) {
 	// A key goes, and the one that follows has its tag.
 	a, b := twins(256)

@@ -46,6 +46,7 @@ type report struct {
 	agreements int // pairs of verdicts
 	verdicts   map[verdict]int
 	causes     map[string]int
+	alone      map[string]int // what we alone call secure, by cause
 	damages    map[string]*tally
 	fetched    map[string]int
 	faults     []string
@@ -54,7 +55,7 @@ type report struct {
 
 func newReport(seed uint64) *report {
 	return &report{
-		seed: seed, verdicts: make(map[verdict]int), causes: make(map[string]int),
+		seed: seed, verdicts: make(map[verdict]int), causes: make(map[string]int), alone: make(map[string]int),
 		damages: make(map[string]*tally), fetched: make(map[string]int),
 	}
 }
@@ -90,6 +91,9 @@ func (r *report) compare(c *outcome, a asked) {
 			d := disagreement{w: c.world, program: c.program, asked: a, through: i, peer: j, ours: ours, theirs: theirs}
 			if cause := d.cause(); cause != nil {
 				r.causes[cause.name]++
+				if d.alone() {
+					r.alone[cause.name]++
+				}
 				continue
 			}
 			unexplained = true
@@ -196,6 +200,9 @@ func (r *report) String() string {
 	fmt.Fprintf(&text, "our verdicts: %v\nannouncements: %v\n", r.verdicts, r.fetched)
 	for _, name := range slices.Sorted(maps.Keys(r.causes)) {
 		fmt.Fprintf(&text, "%6d pairs disagree: %s\n", r.causes[name], name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.alone)) {
+		fmt.Fprintf(&text, "%6d of these pairs are secure to us and to neither peer: %s\n", r.alone[name], name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.damages)) {
 		d := r.damages[name]

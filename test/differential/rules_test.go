@@ -1,10 +1,13 @@
 package differential
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/internal/lab"
 )
 
 // disagreement is two verdicts that differ.
@@ -22,14 +25,51 @@ type rule struct {
 	applies func(d disagreement) bool
 }
 
-// cause returns the rule that explains a disagreement, nil if none does.
+// cause returns the rule that explains a disagreement, nil if none does. That
+// we call secure what neither peer does is what must never be wrong, so few may.
+// A peer that cannot be reached has no say. Nothing explains that we deny what is
+// there.
 func (d disagreement) cause() *rule {
-	for i := range rules {
-		if rules[i].applies(d) {
-			return &rules[i]
+	candidates := slices.Concat(rules, aloneRules)
+	switch {
+	case d.ours.denied && !d.absent():
+		return nil
+	case d.alone() && d.theirs.verdict != unreachable:
+		candidates = aloneRules
+	}
+	for i := range candidates {
+		if candidates[i].applies(d) {
+			return &candidates[i]
 		}
 	}
 	return nil
+}
+
+// alone says whether we call secure what neither peer does.
+func (d disagreement) alone() bool {
+	return d.ours.verdict == secure && d.asked.theirs[0].verdict != secure && d.asked.theirs[1].verdict != secure
+}
+
+// absent says whether there is no such data in the world as it was made, at the
+// name or where it leads to.
+func (d disagreement) absent() bool {
+	name := dns.CanonicalName(d.asked.name)
+	for range maxAliases {
+		m, err := d.w.lab.Exchange(context.Background(), name, d.asked.qtype, true)
+		if err != nil || len(m.Answer) == 0 {
+			return err == nil
+		}
+		i := slices.IndexFunc(m.Answer, func(rr dns.RR) bool {
+			return rr.Header().Rrtype == dns.TypeDNAME || rr.Header().Rrtype == dns.TypeCNAME
+		})
+		if i < 0 || m.Answer[i].Header().Rrtype == d.asked.qtype {
+			return false
+		}
+		if name, err = follow(name, m.Answer[i]); err != nil {
+			return false
+		}
+	}
+	return false
 }
 
 // is says whether the verdicts are these.
@@ -56,6 +96,32 @@ func (d disagreement) iterations() int {
 	return 0
 }
 
+// aloneRules explain what rules do, and also that we call secure what neither
+// peer does.
+var aloneRules = []rule{
+	{"an SOA is no part of the proof that there is no DS: RFC 4035 section 5.2", func(d disagreement) bool {
+		return (d.ours.verdict == insecure || d.asked.qtype == dns.TypeDS) && d.theirs.verdict == bogus && d.aboutSOA()
+	}},
+	{"an RCODE is not signed, a proof is: RFC 4035 section 5.4", func(d disagreement) bool {
+		return d.ours.denied && (d.theirs.verdict == bogus || d.theirs.verdict == unreachable) && d.damaged("message: RCODE the other one")
+	}},
+	{"pdns-recursor hands out with CD a proof that came whole with another answer: RFC 8198 section 5", func(d disagreement) bool {
+		return d.through == 1 && d.ours.verdict == secure && d.ours.denied && d.damaged("message: NODATA and nothing else")
+	}},
+	{"peers ask for DS at each label, and take NSEC3 of more than 150 iterations there for insecure: RFC 9276 section 3.2 is about denials", func(d disagreement) bool {
+		return d.theirs.verdict == insecure && d.ours.verdict != insecure && d.manyIterations() && !d.provenWithMany()
+	}},
+	{"peers ask for DS at each label, where the denial is damaged: RFC 4035 section 5.3", func(d disagreement) bool {
+		if d.w.tamper == nil || d.theirs.verdict != bogus || d.ours.verdict == bogus {
+			return false
+		}
+		name := dns.CanonicalName(d.asked.name)
+		below := dns.IsSubDomain(d.w.damaged.name, name) && !d.w.damaged.holds(name)
+		proven := d.says(": " + d.w.damaged.name + " delegates it without DS") // by what is damaged
+		return below && d.damagedDenial() && !proven || d.asked.theirs[1-d.peer].verdict == d.ours.verdict && !(d.ours.denied && d.w.damaged.holds(name))
+	}},
+}
+
 var rules = []rule{
 	{"NSEC3 with more than 100 and up to 150 iterations is insecure to us: RFC 9276 section 3.2 lets validators choose where", func(d disagreement) bool {
 		return d.ours.verdict == insecure && 100 < d.iterations() && d.iterations() <= 150
@@ -69,14 +135,8 @@ var rules = []rule{
 	{"pdns-recursor takes keys that match a DS for secure before it knows whether it has their algorithm: RFC 4035 section 5.2", func(d disagreement) bool {
 		return d.peer == 1 && d.is(insecure, secure) && d.asked.qtype == dns.TypeDNSKEY && d.below(dns.ED448)
 	}},
-	{"an SOA is no part of the proof that there is no DS: RFC 4035 section 5.2", func(d disagreement) bool {
-		return (d.ours.verdict == insecure || d.asked.qtype == dns.TypeDS) && d.theirs.verdict == bogus && d.aboutSOA()
-	}},
 	{"a peer goes without the SOA of a denial, which is not genuine: RFC 2308 section 3 has it there", func(d disagreement) bool {
 		return d.ours.verdict == bogus && strings.Contains(d.ours.reason, " SOA: ") && d.theirs.verdict != bogus && d.aboutSOA()
-	}},
-	{"an RCODE is not signed, a proof is: RFC 4035 section 5.4", func(d disagreement) bool {
-		return d.ours.denied && (d.theirs.verdict == bogus || d.theirs.verdict == unreachable) && d.damaged("message: RCODE the other one")
 	}},
 	{"pdns-recursor keeps an NXDOMAIN that is none for all types, and hands it out: RFC 2308 section 5", func(d disagreement) bool {
 		return d.through == 1 && d.ours.verdict == bogus && d.damaged("message: RCODE the other one") && d.says("no keys")
@@ -84,9 +144,6 @@ var rules = []rule{
 	{"pdns-recursor hands out with CD, for all types, an NXDOMAIN replayed for one: RFC 2308 section 5", func(d disagreement) bool {
 		return d.through == 1 && d.ours.verdict == bogus && d.asked.ours[0].verdict == d.theirs.verdict && d.w.damage != nil &&
 			(strings.HasPrefix(d.w.damage.name, "replay: NXDOMAIN") || d.damaged("wildcard: denied by its own proof"))
-	}},
-	{"pdns-recursor hands out with CD a proof that came whole with another answer: RFC 8198 section 5", func(d disagreement) bool {
-		return d.through == 1 && d.ours.verdict == secure && d.ours.denied && d.damaged("message: NODATA and nothing else")
 	}},
 	{"unbound wants more than the NSEC3 of the name where that begins with an asterisk: RFC 5155 section 8.5", func(d disagreement) bool {
 		return d.peer == 0 && d.is(secure, bogus) && d.ours.denied && strings.HasPrefix(d.asked.name, "*.") && d.damagedDenial() &&
@@ -118,17 +175,6 @@ var rules = []rule{
 	{"peers take a signed NSEC that lists NS for an insecure delegation where no zone is: RFC 6840 section 4.1", func(d disagreement) bool {
 		return d.damaged("denial: a delegation's, signed") &&
 			(d.ours.verdict == bogus || d.ours.verdict == secure && (d.asked.theirs[1-d.peer].verdict == secure || d.alias()))
-	}},
-	{"peers ask for DS at each label, and take NSEC3 of more than 150 iterations there for insecure: RFC 9276 section 3.2 is about denials", func(d disagreement) bool {
-		return d.theirs.verdict == insecure && d.ours.verdict != insecure && d.manyIterations()
-	}},
-	{"peers ask for DS at each label, where the denial is damaged: RFC 4035 section 5.3", func(d disagreement) bool {
-		if d.w.tamper == nil || d.theirs.verdict != bogus || d.ours.verdict == bogus {
-			return false
-		}
-		name := dns.CanonicalName(d.asked.name)
-		below := dns.IsSubDomain(d.w.damaged.name, name) && !d.w.damaged.holds(name)
-		return below && d.damagedDenial() || d.asked.theirs[1-d.peer].verdict == d.ours.verdict && !(d.ours.denied && d.w.damaged.holds(name))
 	}},
 	{"what the resolvers hand out differs, and each verdict fits its own: RFC 4035 section 3.2.2", func(d disagreement) bool {
 		return d.through != d.peer && d.asked.ours[0].verdict == d.asked.theirs[0].verdict && d.asked.ours[1].verdict == d.asked.theirs[1].verdict
@@ -218,9 +264,18 @@ func (d disagreement) optOut() bool {
 // has denials that are insecure to the peers.
 func (d disagreement) manyIterations() bool {
 	return slices.ContainsFunc(d.w.zones, func(z *zone) bool {
-		many := z.iterations > 150 || z == d.w.damaged && d.damaged("NSEC3: 2500 iterations, signed")
-		return many && dns.IsSubDomain(z.name, dns.CanonicalName(d.asked.name))
+		return d.many(z, 150) && dns.IsSubDomain(z.name, dns.CanonicalName(d.asked.name))
 	})
+}
+
+// many says whether a zone's NSEC3 have more than that many iterations.
+func (d disagreement) many(z *zone, iterations uint16) bool {
+	return z.denial == lab.NSEC3 && (z.iterations > iterations || z == d.w.damaged && d.damaged("NSEC3: 2500 iterations, signed"))
+}
+
+// provenWithMany says whether our verdict rests on NSEC3 that are insecure to us.
+func (d disagreement) provenWithMany() bool {
+	return slices.ContainsFunc(d.w.zones, func(z *zone) bool { return z.name == d.ours.proof && d.many(z, 100) })
 }
 
 // aboutSOA says whether the damage is about the SOA of the zone that the

@@ -27,7 +27,8 @@ const (
 type opinion struct {
 	verdict
 	reason string
-	denied bool // by ours: there is no such data
+	denied bool   // by ours: there is no such data
+	proof  string // of ours: the zone whose NSEC or NSEC3 it rests on, "" if on none
 }
 
 func (o opinion) String() string {
@@ -77,6 +78,7 @@ func (r through) ours(ctx context.Context, v *validate.Validator, q question) op
 // lookup is one attempt. Aliases, which our validator does not follow, are
 // followed here, as resolvers do.
 func (r through) lookup(ctx context.Context, v *validate.Validator, q question) opinion {
+	proof := ""
 	for range maxAliases {
 		result, err := v.Lookup(ctx, r, q.name, q.qtype)
 		if err != nil {
@@ -86,6 +88,9 @@ func (r through) lookup(ctx context.Context, v *validate.Validator, q question) 
 		if result.Reason != nil {
 			reason = result.Reason.Error()
 		}
+		if result.Denied || result.Wildcard {
+			proof = result.Signer
+		}
 		switch {
 		case result.Status == validate.Bogus:
 			return opinion{verdict: bogus, reason: reason}
@@ -94,7 +99,7 @@ func (r through) lookup(ctx context.Context, v *validate.Validator, q question) 
 		case result.Status != validate.Secure:
 			return opinion{verdict: unreachable, reason: result.Status.String()}
 		case result.Alias == nil:
-			return opinion{verdict: secure, denied: result.Denied}
+			return opinion{verdict: secure, denied: result.Denied, proof: proof}
 		}
 		if q.name, err = follow(dns.CanonicalName(q.name), result.Alias); err != nil {
 			return opinion{verdict: bogus, reason: err.Error()}
