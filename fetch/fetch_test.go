@@ -493,6 +493,19 @@ func TestAnnouncementIsComplete(t *testing.T) {
 	}
 }
 
+// How long keys are held is by the longest TTL that caches may have.
+func TestTheTTLOfAnAnnouncementIsTheLongest(t *testing.T) {
+	for i := range types {
+		ttl := []string{"60", "60", "60"}
+		ttl[i] = "7200"
+		with := func(text string, i int) string { return strings.ReplaceAll(text, "\t3600\t", "\t"+ttl[i]+"\t") }
+		res := newStage(t, with(dnskeys(zsk), 0)+with(cdnskeys(ksk), 1)+with(cdss(dns.SHA256, ksk), 2)).fetch()
+		if res.Verdict != Secure || res.Announcement.TTL != 2*time.Hour || res.TTL != time.Minute {
+			t.Errorf("%s: Expected two hours, for a minute, got %s: %s, %s, %s", dns.Type(types[i]), res.Verdict, res.Reason, res.Announcement.TTL, res.TTL)
+		}
+	}
+}
+
 func TestTTLEndsWithTheSignatures(t *testing.T) {
 	s := newStage(t, announced())
 	s.zones[signalZone].Expiration = now.Add(10 * time.Minute)

@@ -185,6 +185,15 @@ var attacks = []struct {
 	{"empty NXDOMAIN", "ns1.example.net.", dns.TypeA, on("ns1.example.net.", dns.TypeA, lab.Rcode(dns.RcodeNameError)), bogus(validate.CheckDenial)},
 	{"data changed", "ns1.example.net.", dns.TypeA, on("ns1.example.net.", dns.TypeA, lab.Each(dns.TypeA, func(rr dns.RR) { rr.(*dns.A).A[3]++ })), bogus(validate.CheckSignature)},
 	{"data added", "ns1.example.net.", dns.TypeA, on("ns1.example.net.", dns.TypeA, add("ns1.example.net. 3600 IN A 192.0.2.66")), bogus(validate.CheckSignature)},
+	{"data changed, and AD set on all that the resolver says", "ns1.example.net.", dns.TypeA, func(l *lab.Lab) {
+		l.Tamper("", 0, believeMe)
+		l.Tamper("ns1.example.net.", dns.TypeA, lab.Each(dns.TypeA, func(rr dns.RR) { rr.(*dns.A).A[3]++ }))
+	}, bogus(validate.CheckSignature)},
+	{"empty answer with AD", "ns1.example.net.", dns.TypeA, func(l *lab.Lab) {
+		l.Tamper("ns1.example.net.", dns.TypeA, lab.Rcode(dns.RcodeSuccess))
+		l.Tamper("", 0, believeMe)
+	}, bogus(validate.CheckDenial)},
+	{"unsigned data of an insecure zone with AD", "ns1.unsigned.net.", dns.TypeA, everywhere(believeMe), insecure(validate.CheckDenial)},
 	{"data missing", "example.net.", dns.TypeDNSKEY, dropKey(256), bogus(validate.CheckSignature)},
 	{"signature expired", "ns1.example.net.", dns.TypeA, resigned(func(s *dns.RRSIG) { s.Expiration = stamp(-time.Second) }), bogus(validate.CheckPeriod)},
 	{"signature not yet valid", "ns1.example.net.", dns.TypeA, resigned(func(s *dns.RRSIG) { s.Inception = stamp(time.Second) }), bogus(validate.CheckPeriod)},
@@ -390,6 +399,16 @@ var attacks = []struct {
 		m.Ns = append(m.Ns, z.Answer("example.org.", dns.TypeTXT).Ns...)
 		l.Tamper("x.unsigned.example.org.", dns.TypeA, lab.Replace(m))
 	}, insecure(validate.CheckDelegation)},
+	{"NSEC3 of the name, not of the next closer name", "x.wild.example.org.", dns.TypeTXT, func(l *lab.Lab) {
+		var proof []dns.RR
+		for _, set := range l.Zone("example.org.").Signed() {
+			rr, ok := set.RRs[0].(*dns.NSEC3)
+			if ok && (rr.Match("example.org.") || rr.Cover("x.wild.example.org.") || rr.Cover("*.example.org.")) {
+				proof = append(append(proof, rr), set.Sigs...)
+			}
+		}
+		l.Tamper("x.wild.example.org.", dns.TypeTXT, lab.Replace(&dns.Msg{Ns: proof}))
+	}, bogus(validate.CheckDenial)},
 	{"NSEC3 without the wildcard", "x.wild.example.org.", dns.TypeTXT, func(l *lab.Lab) {
 		m := l.Zone("example.org.").Answer("x.wild.example.org.", dns.TypeA)
 		l.Tamper("x.wild.example.org.", dns.TypeTXT, lab.Replace(m))
@@ -634,6 +653,9 @@ func dropKey(flags uint16) func(*lab.Lab) {
 		return m
 	})
 }
+
+// believeMe sets the AD bit.
+func believeMe(m *dns.Msg) *dns.Msg { m.AuthenticatedData = true; return m }
 
 // cutNSEC returns the signed NSEC of the delegation to _signal.ns1.example.net.
 func cutNSEC(l *lab.Lab) []dns.RR {

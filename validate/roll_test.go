@@ -78,6 +78,13 @@ func TestAKeyThatTheCacheLacksIsAskedForOnceInASession(t *testing.T) {
 	if asked := r.l.Asked(); len(asked) != 5+2 {
 		t.Errorf("Expected DS and DNSKEY once, got %v", asked)
 	}
+
+	// Nor after what the session itself has just asked for.
+	r.v = validate.New(anchors(t, r.l), validate.Options{Now: func() time.Time { return r.at }})
+	r.expect("ns1.example.net.", bogus(validate.CheckKey))
+	if asked := r.l.Asked(); len(asked) != 1+5 {
+		t.Errorf("Expected the chain once, got %v", asked)
+	}
 }
 
 func TestAKeyThatTheCacheLacksIsAskedForInTheParentToo(t *testing.T) {
@@ -286,6 +293,32 @@ func TestAZoneThatIsMergedIntoItsParent(t *testing.T) {
 	r.l.Remove(signal)
 	r.after(time.Minute)
 	lookup("after", "example.net.")
+}
+
+func TestAZoneThatIsOutOfSightIsNotMergedIntoItsParent(t *testing.T) {
+	// The zone above signs a name of the signaling zone, which is known, and what
+	// would prove that zone is kept away or forged.
+	name := "_multi.example.co.uk." + signal
+	for what, edit := range map[string]lab.Tamper{
+		"no DS":        lab.Rcode(dns.RcodeSuccess),
+		"unsigned DS":  lab.StripSignatures,
+		"no answer":    lab.Timeout,
+		"another's DS": lab.Each(dns.TypeDS, func(rr dns.RR) { rr.(*dns.DS).KeyTag++ }),
+	} {
+		r := newRolling(t)
+		if res, err := r.v.Lookup(t.Context(), r.l, name, dns.TypeTXT); err != nil || res.Status != validate.Secure || res.Signer != signal {
+			t.Fatalf("Expected secure, got %+v, %v", res, err)
+		}
+		r.at = now.Add(time.Minute)
+		set := records(name + " 300 IN TXT evil")
+		r.l.Tamper(name, dns.TypeTXT, lab.Replace(&dns.Msg{Answer: append(set, r.l.Zone("example.net.").Sign(set)...)}))
+		r.l.Tamper(signal, dns.TypeDS, edit)
+		for range 2 {
+			if res, err := r.v.Lookup(t.Context(), r.l, name, dns.TypeTXT); err != nil || got(res) != bogus(validate.CheckSigned) {
+				t.Errorf("%s: Expected %+v, got %+v, %v, %v", what, bogus(validate.CheckSigned), got(res), res.Reason, err)
+			}
+		}
+	}
 }
 
 func TestASessionAfreshAsksAgainForWhatWasInsecure(t *testing.T) {

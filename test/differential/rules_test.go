@@ -100,7 +100,8 @@ func (d disagreement) iterations() int {
 // peer does.
 var aloneRules = []rule{
 	{"an SOA is no part of the proof that there is no DS: RFC 4035 section 5.2", func(d disagreement) bool {
-		return (d.ours.verdict == insecure || d.asked.qtype == dns.TypeDS) && d.theirs.verdict == bogus && d.aboutSOA()
+		return d.theirs.verdict == bogus && d.aboutSOA() &&
+			(d.ours.verdict == insecure || d.asked.qtype == dns.TypeDS || !d.w.damaged.holds(dns.CanonicalName(d.asked.name)))
 	}},
 	{"an RCODE is not signed, a proof is: RFC 4035 section 5.4", func(d disagreement) bool {
 		return d.ours.denied && (d.theirs.verdict == bogus || d.theirs.verdict == unreachable) && d.damaged("message: RCODE the other one")
