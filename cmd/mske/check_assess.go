@@ -195,9 +195,9 @@ func (a *assessment) findPhase() phase {
 		return phaseUnseen
 	case p.DSStatus.Absent() || !a.signed() && p.DSStatus != observe.DSPresent:
 		return phaseInsecure
-	case single:
+	case single && a.signed():
 		return phaseSingle
-	case !a.converged && len(a.unannounced()) > 0:
+	case !a.converged && a.signed() && len(a.unannounced()) > 0:
 		return phaseCollecting
 	case !a.converged:
 		return phaseJoint

@@ -17,8 +17,13 @@ type provider struct {
 	keys  map[merge.Key]bool // of its own
 }
 
-// groupProviders tells the providers apart.
+// groupProviders tells the providers apart. Where there are no keys at all, there
+// is nothing to tell them by.
 func groupProviders(s observe.Sight, announced map[string]fetch.Result) []provider {
+	keyless := func(server observe.Server) bool { return len(ownKeys(server, announced[server.Host])) == 0 }
+	if !slices.ContainsFunc(s.Servers, func(server observe.Server) bool { return !keyless(server) }) {
+		return nil
+	}
 	var groups []provider
 	for _, server := range s.Servers {
 		p := provider{hosts: []string{server.Host}, keys: ownKeys(server, announced[server.Host])}

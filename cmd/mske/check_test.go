@@ -203,7 +203,7 @@ func TestPhaseAsSeenFromOutside(t *testing.T) {
 			o.parent.DSStatus, o.parent.DS = observe.DSDenied, nil
 			o.change(checkA, unsigned)
 		}, phaseInsecure, 1, "the zone is not signed"},
-		{"unsigned below DS", completeZone().alone(), func(o *outside) { o.change(checkA, unsigned) }, phaseSingle, 1, "Sign the zone with a key that DS names"},
+		{"unsigned below DS", completeZone().alone(), func(o *outside) { o.change(checkA, unsigned) }, phaseJoint, 1, "Sign the zone with a key that DS names"},
 		{"B in NS before DS", completeZone(), func(o *outside) { o.parent.DS = checkDS(checkKSKA) }, phaseJoint, 1, "Resolvers that ask " + checkB + " fail now"},
 		{"B leaves and is dead", completeZone(), func(o *outside) {
 			o.servers[checkB] = dead
@@ -275,6 +275,25 @@ func TestPhaseAsSeenFromOutside(t *testing.T) {
 				t.Errorf("Expected %q in\n%s", tc.say, said)
 			}
 		})
+	}
+}
+
+// Without keys nobody can tell providers apart, and nobody asks for announcements.
+func TestAnUnsignedZoneHasNoProvidersToTellApart(t *testing.T) {
+	o := completeZone()
+	o.parent.DSStatus, o.parent.DS = observe.DSDenied, nil
+	for host := range o.servers {
+		o.announce(host, fetch.Absent, "nothing there")
+		o.change(host, func(a *observe.Apex) {
+			*a = observe.Apex{SOA: observe.Set[uint32]{Records: []uint32{7}}, NS: a.NS}
+		})
+	}
+	a := o.assess()
+	if a.phase != phaseInsecure || len(a.providers) > 0 || !slices.Equal(a.missing(), []string{"no nameserver has a DNSKEY record: the zone is not signed"}) {
+		t.Errorf("Expected to be told that it is not signed, got %s, %+v, %q", a.phase, a.providers, a.missing())
+	}
+	if page := new(checkPrinter).page(a); !strings.Contains(page, "  1     "+checkA) {
+		t.Errorf("Expected nameservers without a provider, got\n%s", page)
 	}
 }
 
