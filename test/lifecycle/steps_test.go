@@ -4,11 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/coredns-mske/mske/status"
 )
 
 // begin has p be the zone's only provider, with a KSK and a ZSK or, for csk, one
@@ -246,9 +250,60 @@ func (k keyInfo) everywhere(there bool) bool {
 	return there
 }
 
+// status is what `mske status` says of a key of p, nil if nothing.
+func (p *provider) status(key string) (*status.Key, error) {
+	if p.daemon == nil || !p.frozen.IsZero() {
+		return nil, errors.New("it is cut off")
+	}
+	out, err := try(p.dir, ours(p.w.t, "mske"), "status", "--state", filepath.Join(p.dir, "mske.db"), "--json", shared)
+	if err != nil {
+		return nil, fmt.Errorf("mske status: %w: %s", err, out)
+	}
+	var z status.Zone
+	if err := json.Unmarshal([]byte(out), &z); err != nil {
+		return nil, fmt.Errorf("mske status: %w: %s", err, out)
+	}
+	for _, k := range z.Keys {
+		if k.Tag == tag(key) {
+			return &k, nil
+		}
+	}
+	return nil, nil
+}
+
+// retire has a key go that another one has taken the place of: by its times, which
+// mske carries out when that is safe, or by nothing, and in any case by the removal
+// of its files once mske says that it may go.
+func (p *provider) retire(key string) {
+	p.w.t.Helper()
+	if p.w.rng.IntN(2) == 0 {
+		p.settime(key, "-I", "now", "-D", "now")
+	}
+	var from time.Time
+	p.w.await(fmt.Sprintf("%s to say when key %d may go", p.name, tag(key)), func() error {
+		k, err := p.status(key)
+		switch {
+		case err != nil:
+			return err
+		case k == nil: // it has gone
+			return nil
+		case k.GoFrom.IsZero():
+			return fmt.Errorf("it says %+v", *k)
+		}
+		from = k.GoFrom
+		return nil
+	})
+	p.w.pass(fmt.Sprintf("key %d to be allowed to go", tag(key)), from)
+	p.w.t.Logf("%s %s: removes key %d, which may go from %s", clock(), p.name, tag(key), from.UTC().Format(time.TimeOnly))
+	for _, suffix := range []string{".key", ".private"} {
+		if err := os.Remove(key + suffix); err != nil {
+			p.w.t.Fatal(err)
+		}
+	}
+}
+
 // rollZSK replaces the ZSK: the new one is published, signs once mske says that
-// it may, and then the old one is to go. mske keeps it as long as caches may
-// need it.
+// it may, and the old one goes once mske says so.
 func (p *provider) rollZSK() {
 	p.w.t.Helper()
 	ksk, old := p.signers[0], p.signers[1]
@@ -256,7 +311,7 @@ func (p *provider) rollZSK() {
 	key := p.keygen("ZSK")
 	p.maySign(mark, key)
 	p.sign(ksk, key)
-	p.settime(old, "-I", "now", "-D", "now")
+	p.retire(old)
 	p.gone(old)
 }
 
@@ -271,7 +326,10 @@ func (p *provider) rollKSK() {
 		p.w.inDS(key)
 	}
 	p.sign(key, zsk)
-	p.settime(old, "-I", "now", "-D", "now")
+	if hurry {
+		p.settime(old, "-I", "now", "-D", "now")
+	}
+	p.retire(old)
 	p.gone(old)
 	p.w.inDS(key)
 }
@@ -286,7 +344,7 @@ func (p *provider) rollCSK() {
 	p.csks = append(p.csks, key)
 	p.maySign(mark, key)
 	p.sign(key)
-	p.settime(old, "-I", "now", "-D", "now")
+	p.retire(old)
 	p.gone(old)
 	p.w.inDS(key)
 }

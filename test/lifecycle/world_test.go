@@ -243,6 +243,13 @@ func (w *world) await(what string, done func() error) {
 		}
 		if time.Now().After(deadline) {
 			w.t.Logf("Who serves what:\n%s", w.trace.recent(4*time.Minute))
+			for _, p := range w.providers {
+				if p.daemon != nil {
+					p.thaw()
+					page, err := try(p.dir, ours(w.t, "mske"), "status", "--state", filepath.Join(p.dir, "mske.db"), shared)
+					w.t.Logf("%s says (%v):\n%s", p.name, err, page)
+				}
+			}
 			w.t.Fatalf("Waited for %s: %v", what, err)
 		}
 		w.turn()
