@@ -3,6 +3,7 @@ package mske
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +47,27 @@ func TestStatusIsToldAcrossReloads(t *testing.T) {
 	if _, err := os.Lstat(status.Path(path)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Expected the socket to be gone, got %v", err)
 	}
+}
+
+// The metric of phases counts the zones that are in each.
+func TestZonesAreCountedByPhase(t *testing.T) {
+	p := newProvider(t)
+	s := start(t, p.watched(t, ""))
+	s.until("an answer", question("example.org.", dns.TypeDNSKEY, true), answered)
+	expectStatus(t, filepath.Join(p.dir, defaultState), "example.org.")
+	counted := func() map[string]float64 {
+		zones := make(map[string]float64)
+		for _, f := range gather(t) {
+			for _, m := range f.GetMetric() {
+				if f.GetName() == "coredns_mske_zones" && m.GetGauge().GetValue() != 0 {
+					zones[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+				}
+			}
+		}
+		return zones
+	}
+	eventually(t, "one zone that is single", func() bool { return maps.Equal(counted(), map[string]float64{"single": 1}) },
+		func() string { return fmt.Sprint(counted()) })
 }
 
 // Each state file has a socket of its own, which tells of its zones alone.
