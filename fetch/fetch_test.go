@@ -369,6 +369,7 @@ var announcements = []struct {
 	{"CDS of an unsupported algorithm", records(dnskeys(zsk), owner, " CDS 1 5 2 ", strings.Repeat("00", 32), "\n"), Refused, "RSASHA1"},
 	{"too many keys", records(dnskeys(many(9)...), cdnskeys(ksk), cdss(dns.SHA256, ksk)), Refused, "9 keys"},
 	{"too many digests", records(dnskeys(zsk), cdss(dns.SHA256, many(9)...)), Refused, "9 keys"},
+	{"as many digests as may be of few keys", records(dnskeys(zsk), cdss(dns.SHA256, ksk), otherDigests(23)), Secure, ""},
 	{"too many digests of few keys", records(dnskeys(zsk), cdss(dns.SHA256, ksk), otherDigests(24)), Refused, "25 records"},
 	{"no DNSKEY", records(cdnskeys(ksk), cdss(dns.SHA256, ksk)), Refused, "incomplete"},
 	{"DNSKEY only", records(dnskeys(zsk)), Refused, "incomplete"},

@@ -2,6 +2,7 @@ package validate_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"sync"
 	"testing"
@@ -57,6 +58,17 @@ func TestTheChainIsAskedAgainWhenItsTTLIsOver(t *testing.T) {
 				return []dns.RR{z.SignWith(z.Keys[0], rrs, func(s *dns.RRSIG) { s.Expiration = stamp(5 * time.Second) })}
 			}
 		}, "ns1.example.net.", 5 * time.Second, []string{"ns1.example.net. A", "example.net. DS", "example.net. DNSKEY"}},
+		{"expiration of DS's signature", func(l *lab.Lab) {
+			resign(l, "net.", dns.TypeDS, func(s *dns.RRSIG) { s.Expiration = stamp(5 * time.Second) })
+		}, "ns1.example.net.", 5 * time.Second, []string{"ns1.example.net. A", "example.net. DS", "example.net. DNSKEY"}},
+		{"expiration of the denial of DS", func(l *lab.Lab) {
+			resign(l, "example.net.", dns.TypeNSEC, func(s *dns.RRSIG) { s.Expiration = stamp(5 * time.Second) })
+		}, "ns1.unsigned.example.net.", 5 * time.Second,
+			[]string{"ns1.unsigned.example.net. A", "ns1.unsigned.example.net. SOA", "unsigned.example.net. DS"}},
+		{"TTL of keys of an unsupported size", unsupportedFor(dns.TypeDNSKEY, 5), "ns1.example.net.", 5 * time.Second,
+			[]string{"ns1.example.net. A", "example.net. DS", "example.net. DNSKEY"}},
+		{"TTL of DS of keys of an unsupported size", unsupportedFor(dns.TypeDS, 5), "ns1.example.net.", 5 * time.Second,
+			[]string{"ns1.example.net. A", "example.net. DS", "example.net. DNSKEY"}},
 		{"a day at most", func(l *lab.Lab) {
 			z := l.Zone("example.net.")
 			week := z.DS()[0]
@@ -99,6 +111,18 @@ func TestTheChainIsAskedAgainWhenItsTTLIsOver(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// unsupportedFor gives example.net. a key of a size that is not supported, and its
+// DNSKEY or DS RRset that TTL.
+func unsupportedFor(qtype uint16, ttl uint32) func(*lab.Lab) {
+	return func(l *lab.Lab) {
+		k := lab.NewKey("example.net.", dns.RSASHA256, 257, "")
+		k.DNSKEY = dns.Copy(k.DNSKEY).(*dns.DNSKEY)
+		k.PublicKey = base64.StdEncoding.EncodeToString(append([]byte{3, 1, 0, 1, 0x80}, make([]byte, 63)...))
+		l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: []*lab.Key{k}})
+		l.Tamper("example.net.", qtype, lab.Each(0, func(rr dns.RR) { rr.Header().Ttl = ttl }))
 	}
 }
 

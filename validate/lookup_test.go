@@ -115,6 +115,8 @@ func TestHonestAnswers(t *testing.T) {
 		{"closer.wild.example.net.", dns.TypeTXT, denied(net)},
 		{"x.closer.wild.example.net.", dns.TypeTXT, denied(net)},
 		{"x.closer.wild.example.org.", dns.TypeTXT, denied(org)},
+		{"a.closer.wild.example.net.", dns.TypeTXT, denied(net)}, // the next name shows the closest encloser
+		{".", dns.TypeDS, denied(".")},
 		{"none._signal.ns1.example.net.", dns.TypeA, denied(signal)},
 		{"ns1.example.net.", dns.TypeDS, denied(net)},
 		{"ns1.example.org.", dns.TypeDS, denied(org)},
@@ -399,23 +401,24 @@ var attacks = []struct {
 		m.Ns = append(m.Ns, z.Answer("example.org.", dns.TypeTXT).Ns...)
 		l.Tamper("x.unsigned.example.org.", dns.TypeA, lab.Replace(m))
 	}, insecure(validate.CheckDelegation)},
-	{"NSEC3 of the name, not of the next closer name", "x.wild.example.org.", dns.TypeTXT, func(l *lab.Lab) {
-		var proof []dns.RR
-		for _, set := range l.Zone("example.org.").Signed() {
-			rr, ok := set.RRs[0].(*dns.NSEC3)
-			if ok && (rr.Match("example.org.") || rr.Cover("x.wild.example.org.") || rr.Cover("*.example.org.")) {
-				proof = append(append(proof, rr), set.Sigs...)
-			}
-		}
-		l.Tamper("x.wild.example.org.", dns.TypeTXT, lab.Replace(&dns.Msg{Ns: proof}))
-	}, bogus(validate.CheckDenial)},
+	{"NSEC3 of the name, not of the next closer name", "x.wild.example.org.", dns.TypeTXT, having3("x.wild.example.org.", dns.TypeTXT, func(rr *dns.NSEC3) bool {
+		return rr.Match("example.org.") || rr.Cover("x.wild.example.org.") || rr.Cover("*.example.org.")
+	}), bogus(validate.CheckDenial)},
+	{"NSEC3 before that of the name", "ns1.example.org.", dns.TypeA, having3("ns1.example.org.", dns.TypeA, func(rr *dns.NSEC3) bool {
+		return rr.Match("example.org.") || rr.NextDomain == dns.HashName("ns1.example.org.", dns.SHA1, rr.Iterations, rr.Salt) || rr.Cover("*.example.org.")
+	}), bogus(validate.CheckDenial)},
+	{"NSEC3 that shows the wildcard, which is passed over", "x.wild.example.org.", dns.TypeTXT,
+		replay("x.wild.example.org.", dns.TypeTXT, "x.wild.example.org.", dns.TypeA), bogus(validate.CheckDenial)},
 	{"NSEC3 without the wildcard", "x.wild.example.org.", dns.TypeTXT, func(l *lab.Lab) {
 		m := l.Zone("example.org.").Answer("x.wild.example.org.", dns.TypeA)
 		l.Tamper("x.wild.example.org.", dns.TypeTXT, lab.Replace(m))
 		without3("x.wild.example.org.", dns.TypeTXT, "*.wild.example.org.")(l)
 	}, bogus(validate.CheckDenial)},
 	{"NSEC3 of two chains, which deny anything together", "ns1.example.org.", dns.TypeA, func(l *lab.Lab) {
-		l.Tamper("ns1.example.org.", dns.TypeA, lab.Replace(mixed3(l, "ns1.example.org.", "*.example.org.")))
+		l.Tamper("ns1.example.org.", dns.TypeA, lab.Replace(mixed3(l, resalted(l, "FFFF"), "ns1.example.org.", "*.example.org.")))
+	}, bogus(validate.CheckDenial)},
+	{"NSEC3 of two chains of different iterations", "ns1.example.org.", dns.TypeA, func(l *lab.Lab) {
+		l.Tamper("ns1.example.org.", dns.TypeA, lab.Replace(mixed3(l, iterated(l, 7), "ns1.example.org.", "*.example.org.")))
 	}, bogus(validate.CheckDenial)},
 	{"NSEC3 parameters mixed", "none.example.org.", dns.TypeA, func(l *lab.Lab) {
 		m := l.Zone("example.org.").Answer("none.example.org.", dns.TypeA)
@@ -444,8 +447,9 @@ var attacks = []struct {
 		lab.EachSig(dns.TypeTXT, func(s *dns.RRSIG) { s.Hdr.Name = "two.a.example.net." })(m)
 		l.Tamper("two.a.example.net.", dns.TypeTXT, lab.Replace(m))
 	}, bogus(validate.CheckDenial)},
-	{"wildcard where a closer one would be", "x.closer.wild.example.net.", dns.TypeTXT, expandTooFar("example.net."), bogus(validate.CheckDenial)},
-	{"wildcard where a closer one would be, NSEC3", "x.closer.wild.example.org.", dns.TypeTXT, expandTooFar("example.org."), bogus(validate.CheckDenial)},
+	{"wildcard where a closer one would be", "x.closer.wild.example.net.", dns.TypeTXT, expandTooFar("x", "example.net."), bogus(validate.CheckDenial)},
+	{"wildcard where a closer one would be, as the next name shows", "a.closer.wild.example.net.", dns.TypeTXT, expandTooFar("a", "example.net."), bogus(validate.CheckDenial)},
+	{"wildcard where a closer one would be, NSEC3", "x.closer.wild.example.org.", dns.TypeTXT, expandTooFar("x", "example.org."), bogus(validate.CheckDenial)},
 	{"CNAME unsigned", "ns1.example.net.", dns.TypeA, on("ns1.example.net.", dns.TypeA, func(m *dns.Msg) *dns.Msg {
 		m.Answer = records("ns1.example.net. 60 IN CNAME evil.example.org.")
 		return m
@@ -502,6 +506,10 @@ var attacks = []struct {
 	}), secure(net)},
 	{"an SOA further up beside the right one", "ns1.unsigned.example.net.", dns.TypeA, on("ns1.unsigned.example.net.", dns.TypeSOA, func(m *dns.Msg) *dns.Msg {
 		m.Ns = append(m.Ns, records(". 60 IN SOA . . 1 1 1 1 1")...)
+		return m
+	}), insecure(validate.CheckDelegation)},
+	{"an SOA further up before the right one", "ns1.unsigned.example.net.", dns.TypeA, on("ns1.unsigned.example.net.", dns.TypeSOA, func(m *dns.Msg) *dns.Msg {
+		m.Ns = append(records(". 60 IN SOA . . 1 1 1 1 1"), m.Ns...)
 		return m
 	}), insecure(validate.CheckDelegation)},
 	{"unrelated records", "ns1.example.net.", dns.TypeA, on("ns1.example.net.", dns.TypeA, add("evil.example.net. 60 IN A 192.0.2.66", "ns1.example.net. 60 IN TXT evil", ". 60 IN NS evil.", "ns1.example.net. 60 CH A 192.0.2.66")), secure(net)},
@@ -715,21 +723,38 @@ func iterate(l *lab.Lab, n uint16) {
 	l.Add(lab.Zone{Name: "example.org.", Denial: lab.NSEC3, Iterations: n, Records: exampleNet})
 }
 
-// resalted returns a copy of example.org. with the same keys and another salt.
-func resalted(l *lab.Lab, salt string) *lab.Zone {
+// resalted returns a copy of example.org. with the same keys and another salt,
+// iterated one with the same salt and more iterations.
+func resalted(l *lab.Lab, salt string) *lab.Zone { return otherChain(l, salt, 0) }
+
+func iterated(l *lab.Lab, n uint16) *lab.Zone { return otherChain(l, l.Zone("example.org.").Salt, n) }
+
+func otherChain(l *lab.Lab, salt string, iterations uint16) *lab.Zone {
 	original := *l.Zone("example.org.")
-	z := l.Add(lab.Zone{Name: "example.org.", Denial: lab.NSEC3, Salt: salt, Records: exampleNet})
+	z := l.Add(lab.Zone{Name: "example.org.", Denial: lab.NSEC3, Salt: salt, Iterations: iterations, Records: exampleNet})
 	z.Answer("example.org.", dns.TypeSOA)
 	out := *z
 	*l.Zone("example.org.") = original
 	return &out
 }
 
+// having3 answers with those of example.org.'s NSEC3 that are chosen.
+func having3(name string, qtype uint16, chosen func(*dns.NSEC3) bool) func(*lab.Lab) {
+	return func(l *lab.Lab) {
+		var proof []dns.RR
+		for _, set := range l.Zone("example.org.").Signed() {
+			if rr, ok := set.RRs[0].(*dns.NSEC3); ok && chosen(rr) {
+				proof = append(append(proof, rr), set.Sigs...)
+			}
+		}
+		l.Tamper(name, qtype, lab.Replace(&dns.Msg{Ns: proof}))
+	}
+}
+
 // mixed3 returns example.org.'s NSEC3 of the apex, and those of another chain of
 // it in whose spans the names' hashes of the first chain are.
-func mixed3(l *lab.Lab, names ...string) *dns.Msg {
+func mixed3(l *lab.Lab, other *lab.Zone, names ...string) *dns.Msg {
 	m := l.Zone("example.org.").Answer("example.org.", dns.TypeTXT)
-	other := resalted(l, "FFFF")
 	for _, name := range names {
 		hash := dns.HashName(name, dns.SHA1, 0, "0123456789")
 		found := false
@@ -751,10 +776,10 @@ func mixed3(l *lab.Lab, names ...string) *dns.Msg {
 	return m
 }
 
-// expandTooFar answers x.closer.wild, which does not exist, from *.wild.
-func expandTooFar(zone string) func(*lab.Lab) {
+// expandTooFar answers a name below closer.wild that does not exist from *.wild.
+func expandTooFar(label, zone string) func(*lab.Lab) {
 	return func(l *lab.Lab) {
-		name := "x.closer.wild." + zone
+		name := label + ".closer.wild." + zone
 		m := l.Zone(zone).Answer("x.wild."+zone, dns.TypeTXT)
 		lab.Each(dns.TypeTXT, func(rr dns.RR) { rr.Header().Name = name })(m)
 		lab.EachSig(dns.TypeTXT, func(s *dns.RRSIG) { s.Hdr.Name = name })(m)

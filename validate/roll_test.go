@@ -79,7 +79,17 @@ func TestAKeyThatTheCacheLacksIsAskedForOnceInASession(t *testing.T) {
 		t.Errorf("Expected DS and DNSKEY once, got %v", asked)
 	}
 
-	// Nor after what the session itself has just asked for.
+	// Nor does a forged signature.
+	r.l.Untamper()
+	r.after(3 * time.Minute)
+	r.l.Tamper("", dns.TypeA, lab.EachSig(0, func(sig *dns.RRSIG) { sig.Inception++ }))
+	r.expect("ns1.example.net.", bogus(validate.CheckSignature))
+	if asked := r.l.Asked(); len(asked) != 1 {
+		t.Errorf("Expected one question, got %v", asked)
+	}
+
+	// Nor a forged tag after what the session itself has just asked for.
+	r.l.Tamper("", dns.TypeA, lab.EachSig(0, func(sig *dns.RRSIG) { sig.KeyTag++ }))
 	r.v = validate.New(anchors(t, r.l), validate.Options{Now: func() time.Time { return r.at }})
 	r.expect("ns1.example.net.", bogus(validate.CheckKey))
 	if asked := r.l.Asked(); len(asked) != 1+5 {

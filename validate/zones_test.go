@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,7 @@ func TestKeysOfAZone(t *testing.T) {
 		{"DS of SHA-384", lab.Zone{Digest: dns.SHA384}, secure(net)},
 		{"DS of an unsupported digest", lab.Zone{Records: dsText(ksk, 3)}, insecure(validate.CheckAlgorithm)},
 		{"DS of the key with another algorithm", lab.Zone{Records: strings.Replace(dsText(ksk, 2), " 13 2 ", " 15 2 ", 1)}, bogus(validate.CheckKey)},
+		{"DS of the key with another tag", lab.Zone{Records: strings.Replace(dsText(ksk, 2), strconv.Itoa(int(ksk.KeyTag())), strconv.Itoa(int(zsk.KeyTag())), 1)}, bogus(validate.CheckKey)},
 		{"RSASHA1", lab.Zone{Algorithm: dns.RSASHA1}, insecure(validate.CheckAlgorithm)},
 		{"RSASHA1NSEC3SHA1", lab.Zone{Algorithm: dns.RSASHA1NSEC3SHA1}, insecure(validate.CheckAlgorithm)},
 		{"ED448", lab.Zone{Algorithm: ed448}, insecure(validate.CheckAlgorithm)},
