@@ -288,6 +288,53 @@ func TestOtherWays(t *testing.T) {
 	}
 }
 
+// A resolver that hands out the same forged or old answer for hours changes
+// nothing, and once it is well again, it is believed as before.
+func TestOneForgedOrOldAnswerForHours(t *testing.T) {
+	yesterday, lastWeek := now.AddDate(0, 0, -1), now.AddDate(0, 0, -7)
+	newer, newerKSK := lab.NewKey(zone, dns.ECDSAP256SHA256, 256, "newer"), lab.NewKey(zone, dns.ECDSAP256SHA256, 257, "newer")
+	all := dnskeys(newer) + cdnskeys(newerKSK) + cdss(dns.SHA256, newerKSK)
+	unsigned := newStage(t, all)
+	unsigned.zones[signalZone].NoDS = true
+	truth := signedAt(t, yesterday, all)
+	one, two := []string{first}, []string{first, second}
+	for _, tc := range []struct {
+		name      string
+		view      func(q *dns.Msg) *dns.Msg
+		resolvers [][]string
+	}{
+		{"forged", of(truth, forge), [][]string{one, two}},
+		{"forged chain, with CD only", of(truth, kept(forgeChain)), [][]string{one, two}},
+		{"forged chain", of(truth, forgeChain), [][]string{two}},
+		{"an old announcement", of(signedAt(t, lastWeek, announced())), [][]string{one, two}},
+		{"an old proof that there is no such name", of(signedAt(t, lastWeek, "")), [][]string{one, two}},
+		{"an old proof that the zone is not secure", of(unsigned.lab()), [][]string{two}},
+	} {
+		for _, resolvers := range tc.resolvers {
+			t.Run(fmt.Sprintf("%s, %d resolvers", tc.name, len(resolvers)), func(t *testing.T) {
+				th := newTheater(t)
+				th.truth = truth
+				at, tick := now, ticking()
+				clock := func() time.Time { return at.Add(tick().Sub(now)) }
+				f := th.fetcher(t, resolvers...)
+				f.now, f.validator = clock, validate.New(anchors(t, th.truth), validate.Options{Now: clock})
+				known := newStageResult(t, th.truth)
+				for th.views[first] = tc.view; at.Before(now.Add(6 * time.Hour)); at = at.Add(20 * time.Minute) {
+					res := f.Fetch(t.Context(), zone, host, known)
+					if res.Verdict != Secure || !slices.Equal(res.Announcement.DNSKEY, []merge.Key{merge.KeyOf(newer.DNSKEY)}) {
+						t.Fatalf("After %s: Expected secure, got %s: %s", at.Sub(now), res.Verdict, res.Why())
+					}
+				}
+				delete(th.views, first)
+				th.asked = nil
+				if res := f.Fetch(t.Context(), zone, host, known); res.Verdict != Secure || th.asked[0] != first || slices.Contains(th.asked, "host") {
+					t.Errorf("Expected secure, by %s and the probe of others, got %s: %s, by %v", first, res.Verdict, res.Why(), th.asked)
+				}
+			})
+		}
+	}
+}
+
 // ticking returns a clock that goes on by a microsecond each time it is read.
 func ticking() func() time.Time {
 	var read atomic.Int64

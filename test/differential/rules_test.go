@@ -27,14 +27,13 @@ type rule struct {
 
 // cause returns the rule that explains a disagreement, nil if none does. That
 // we call secure what neither peer does is what must never be wrong, so few may.
-// A peer that cannot be reached has no say. Nothing explains that we deny what is
-// there.
+// Nothing explains that we deny what is there.
 func (d disagreement) cause() *rule {
 	candidates := slices.Concat(rules, aloneRules)
 	switch {
 	case d.ours.denied && !d.absent():
 		return nil
-	case d.alone() && d.theirs.verdict != unreachable:
+	case d.alone():
 		candidates = aloneRules
 	}
 	for i := range candidates {
@@ -45,9 +44,12 @@ func (d disagreement) cause() *rule {
 	return nil
 }
 
-// alone says whether we call secure what neither peer does.
+// alone says whether we call secure what both peers call bogus or insecure. Who
+// cannot be reached has no say.
 func (d disagreement) alone() bool {
-	return d.ours.verdict == secure && d.asked.theirs[0].verdict != secure && d.asked.theirs[1].verdict != secure
+	return d.ours.verdict == secure && !slices.ContainsFunc(d.asked.theirs[:], func(o opinion) bool {
+		return o.verdict != bogus && o.verdict != insecure
+	})
 }
 
 // absent says whether there is no such data in the world as it was made, at the
@@ -96,8 +98,8 @@ func (d disagreement) iterations() int {
 	return 0
 }
 
-// aloneRules explain what rules do, and also that we call secure what neither
-// peer does.
+// aloneRules explain what rules do, and also that we call secure what both peers
+// call bogus or insecure.
 var aloneRules = []rule{
 	{"an SOA is no part of the proof that there is no DS: RFC 4035 section 5.2", func(d disagreement) bool {
 		return d.theirs.verdict == bogus && d.aboutSOA() &&
@@ -105,9 +107,6 @@ var aloneRules = []rule{
 	}},
 	{"an RCODE is not signed, a proof is: RFC 4035 section 5.4", func(d disagreement) bool {
 		return d.ours.denied && (d.theirs.verdict == bogus || d.theirs.verdict == unreachable) && d.damaged("message: RCODE the other one")
-	}},
-	{"pdns-recursor hands out with CD a proof that came whole with another answer: RFC 8198 section 5", func(d disagreement) bool {
-		return d.through == 1 && d.ours.verdict == secure && d.ours.denied && d.damaged("message: NODATA and nothing else")
 	}},
 	{"peers ask for DS at each label, and take NSEC3 of more than 150 iterations there for insecure: RFC 9276 section 3.2 is about denials", func(d disagreement) bool {
 		return d.theirs.verdict == insecure && d.ours.verdict != insecure && d.manyIterations() && !d.provenWithMany()
@@ -145,6 +144,9 @@ var rules = []rule{
 	{"pdns-recursor hands out with CD, for all types, an NXDOMAIN replayed for one: RFC 2308 section 5", func(d disagreement) bool {
 		return d.through == 1 && d.ours.verdict == bogus && d.asked.ours[0].verdict == d.theirs.verdict && d.w.damage != nil &&
 			(strings.HasPrefix(d.w.damage.name, "replay: NXDOMAIN") || d.damaged("wildcard: denied by its own proof"))
+	}},
+	{"pdns-recursor hands out with CD a proof that came whole with another answer: RFC 8198 section 5", func(d disagreement) bool {
+		return d.through == 1 && d.ours.verdict == secure && d.ours.denied && d.damaged("message: NODATA and nothing else")
 	}},
 	{"unbound wants more than the NSEC3 of the name where that begins with an asterisk: RFC 5155 section 8.5", func(d disagreement) bool {
 		return d.peer == 0 && d.is(secure, bogus) && d.ours.denied && strings.HasPrefix(d.asked.name, "*.") && d.damagedDenial() &&
