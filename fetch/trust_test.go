@@ -302,6 +302,21 @@ func TestDeadResolverIsProbedLessAndLessOften(t *testing.T) {
 }
 
 // What a probe said at a time that is still to come is not believed for as long.
+func TestAResolverThatRecoveredIsProbedAgainSoon(t *testing.T) {
+	var s standing
+	for range 10 {
+		s.judge(now, errTimeout)
+	}
+	if !s.lasts(now.Add(time.Minute), false) {
+		t.Error("Expected one that failed ten times to be left alone for a minute")
+	}
+	s.judge(now, nil)
+	s.judge(now, errTimeout)
+	if s.lasts(now.Add(distrustLife), false) {
+		t.Errorf("Expected a probe after %s", distrustLife)
+	}
+}
+
 func TestAProbeIsOfNoUseWhenTheClockWasSetBack(t *testing.T) {
 	clock := now.AddDate(1, 0, 0)
 	n, f := newNetwork(t, lab.Timeout, Options{Now: func() time.Time { return clock }})

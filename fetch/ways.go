@@ -60,7 +60,7 @@ func (c *collection) within(ctx context.Context, ways int, w way) outcome {
 // order, after what that came to. Where a resolver may hold what is forged,
 // the same again without CD: some keep what they did not validate apart from
 // what they did. Not so where the answers cost all they may: somebody means them
-// to, and gets one way less. Then each resolver that did not answer before. Last
+// to, and gets one way less. Then each resolver that may say something else. Last
 // the host itself, whose answers nobody kept.
 func (c *collection) others(ctx context.Context, first outcome, through *route) iter.Seq[way] {
 	bogus := first.Verdict == Bogus
@@ -76,20 +76,15 @@ func (c *collection) others(ctx context.Context, first outcome, through *route) 
 				return
 			}
 		}
-		var fresh, used []int
-		for i, r := range c.f.client.resolvers {
-			if through.answered[i].Load() {
-				used = append(used, i)
-				continue
-			}
-			fresh = append(fresh, i)
+		fresh, used := through.others()
+		for _, i := range fresh {
 			if left == 1 {
-				continue // the last way is the host's
+				break // the last way is the host's
 			}
 			if _, err := c.f.fit(ctx, i, false); err != nil {
 				continue
 			}
-			if left--; !yield(way{name: "through " + r.String(), x: c.f.route(i)}) {
+			if left--; !yield(way{name: "through " + c.f.client.resolvers[i].String(), x: c.f.route(i)}) {
 				return
 			}
 		}
@@ -97,6 +92,25 @@ func (c *collection) others(ctx context.Context, first outcome, through *route) 
 		chain.checked = bogus
 		yield(way{name: "from " + c.host + " itself", x: chain, direct: true})
 	}
+}
+
+// others returns the resolvers that may say something else, in the order in which
+// they are to be asked, and the one that said it all before. Where several
+// answered, as one of them was being probed or silent, each may say something
+// else alone: the last first, as the others came before it.
+func (r *route) others() (fresh, used []int) {
+	for i := range r.answered {
+		if r.answered[i].Load() {
+			used = append(used, i)
+		} else {
+			fresh = append(fresh, i)
+		}
+	}
+	if len(used) > 1 {
+		slices.Reverse(used)
+		return append(fresh, used...), nil
+	}
+	return fresh, used
 }
 
 // maxServers is how many of a host's servers may answer before the host itself

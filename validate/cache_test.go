@@ -79,6 +79,12 @@ func TestTheChainIsAskedAgainWhenItsTTLIsOver(t *testing.T) {
 			l.Add(lab.Zone{Name: "net.", Records: week.String()})
 		}, "ns1.example.net.", 24 * time.Hour,
 			[]string{"ns1.example.net. A", "example.net. DS", "net. DS", ". DNSKEY", "net. DNSKEY", "example.net. DNSKEY"}},
+		{"a day at most, where no digest is supported", func(l *lab.Lab) {
+			week := l.Zone("example.net.").DS()[0].(*dns.DS)
+			week.Hdr.Ttl, week.DigestType = 7*86400, 200
+			l.Add(lab.Zone{Name: "net.", Records: week.String()})
+		}, "ns1.example.net.", 24 * time.Hour,
+			[]string{"ns1.example.net. A", "example.net. DS", "net. DS", ". DNSKEY", "net. DNSKEY"}},
 		{"denial of DS", func(*lab.Lab) {}, "ns1.unsigned.example.net.", 300 * time.Second,
 			[]string{"ns1.unsigned.example.net. A", "ns1.unsigned.example.net. SOA", "unsigned.example.net. DS"}},
 	}

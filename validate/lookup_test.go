@@ -483,6 +483,12 @@ var attacks = []struct {
 		}
 		return m
 	}), bogus(validate.CheckLimit)},
+	{"more records than any answer has, for the keys", "ns1.example.net.", dns.TypeA, on("example.net.", dns.TypeDNSKEY, func(m *dns.Msg) *dns.Msg {
+		for all := m.Answer; len(m.Answer) <= 512; {
+			m.Answer = append(m.Answer, all...)
+		}
+		return m
+	}), bogus(validate.CheckLimit)},
 	{"more keys than any zone has", "ns1.example.net.", dns.TypeA, on("example.net.", dns.TypeDNSKEY, func(m *dns.Msg) *dns.Msg {
 		for i := range 100 {
 			m.Answer = append(m.Answer, lab.NewKey("example.net.", dns.ED25519, 256, string(rune('a'+i))).DNSKEY)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -45,6 +46,8 @@ func TestKeysOfAZone(t *testing.T) {
 		{"DS of an unsupported digest", lab.Zone{Records: dsText(ksk, 3)}, insecure(validate.CheckAlgorithm)},
 		{"DS of the key with another algorithm", lab.Zone{Records: strings.Replace(dsText(ksk, 2), " 13 2 ", " 15 2 ", 1)}, bogus(validate.CheckKey)},
 		{"DS of the key with another tag", lab.Zone{Records: strings.Replace(dsText(ksk, 2), strconv.Itoa(int(ksk.KeyTag())), strconv.Itoa(int(zsk.KeyTag())), 1)}, bogus(validate.CheckKey)},
+		{"as many DS as are looked at", lab.Zone{Records: strangeDS(31) + dsText(ksk, 2)}, secure(net)},
+		{"more DS than are looked at", lab.Zone{Records: strangeDS(32) + dsText(ksk, 2)}, bogus(validate.CheckKey)},
 		{"RSASHA1", lab.Zone{Algorithm: dns.RSASHA1}, insecure(validate.CheckAlgorithm)},
 		{"RSASHA1NSEC3SHA1", lab.Zone{Algorithm: dns.RSASHA1NSEC3SHA1}, insecure(validate.CheckAlgorithm)},
 		{"ED448", lab.Zone{Algorithm: ed448}, insecure(validate.CheckAlgorithm)},
@@ -92,6 +95,14 @@ func dsText(k *lab.Key, digest uint8) string {
 	ds := k.ToDS(dns.SHA256)
 	ds.DigestType = digest
 	return strings.TrimSuffix(ds.String(), "\n") + "\n"
+}
+
+// strangeDS returns so many DS of keys that are not there.
+func strangeDS(n int) (text string) {
+	for i := range n {
+		text += fmt.Sprintf("example.net. 3600 IN DS %d 13 2 %064x\n", i, i)
+	}
+	return text
 }
 
 func TestOneAlgorithmIsEnough(t *testing.T) {
