@@ -136,6 +136,7 @@ func (s *State) key(k merge.Key) *Key {
 // readDS takes over what the parent says of DS. What was not read has not
 // changed.
 func (a *advance) readDS(p Parent) {
+	defer a.enterCDS()
 	if p.DSStatus == observe.DSUnread {
 		a.judgeDS()
 		return
@@ -161,9 +162,19 @@ func (a *advance) readDS(p Parent) {
 			k.DSGone, k.GoneFrom = time.Time{}, time.Time{}
 		case !named && k.DSGone.IsZero():
 			// Also of a key that was not there before: it may have been before
-			// the first reading.
+			// the first reading, or between two of them.
 			k.DSGone, k.GoneFrom = p.At, a.HeldDS.After(p.At)
 			k.DSSince, k.InDSFrom = time.Time{}, time.Time{}
+		}
+	}
+}
+
+// enterCDS forgets that keys which are in CDS now had gone from DS: the parent may
+// have followed since it was read last.
+func (a *advance) enterCDS() {
+	for i := range a.Keys {
+		if k := &a.Keys[i]; slices.Contains(a.f.Joint.CDNSKEY, k.Key) {
+			k.DSGone, k.GoneFrom = time.Time{}, time.Time{}
 		}
 	}
 }

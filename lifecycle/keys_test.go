@@ -64,6 +64,7 @@ func TestAKSKNeedsOurNameserversOnly(t *testing.T) {
 
 func TestWhenAKeyIsInDS(t *testing.T) {
 	z := newLife(t)
+	z.f.Joint.CDNSKEY = []merge.Key{ksk(2)}
 	z.read(z.parent(digests(ksk(2)), a1), Look{})
 	if k := z.keyOf(ksk(1)); !k.DSSince.IsZero() || !k.DSGone.Equal(epoch) || !k.GoneFrom.Equal(epoch.Add(24*time.Hour)) {
 		t.Errorf("Expected a key that DS does not name to be gone since the first reading, got %+v", k)
@@ -82,5 +83,32 @@ func TestWhenAKeyIsInDS(t *testing.T) {
 	z.read(z.parent(nil, a1), Look{})
 	if k := z.keyOf(ksk(1)); !k.DSSince.IsZero() || !k.DSGone.Equal(out) || !k.GoneFrom.Equal(out.Add(24*time.Hour)) {
 		t.Errorf("Expected the key to have gone, got %+v", k)
+	}
+}
+
+// A parent may follow CDS without our seeing that: only a reading made after a key
+// has left CDS tells that DS does not name it any more.
+func TestAKeyInCDSIsNotGoneFromDS(t *testing.T) {
+	z := newLife(t)
+	z.f.Joint.CDNSKEY = nil
+	z.read(z.parent(digests(ksk(2)), a1), Look{})
+	if k := z.keyOf(ksk(1)); k.GoneFrom.IsZero() {
+		t.Errorf("Expected a key that is neither in CDS nor in DS to be gone, got %+v", k)
+	}
+	z.f.Joint.CDNSKEY = []merge.Key{ksk(1)}
+	z.pass(time.Hour).read(Parent{}, Look{})
+	if k := z.keyOf(ksk(1)); !k.DSGone.IsZero() || !k.GoneFrom.IsZero() {
+		t.Errorf("Expected nothing to be known of a key that has come into CDS since, got %+v", k)
+	}
+	z.pass(time.Hour).read(z.parent(digests(ksk(2)), a1), Look{})
+	z.f.Joint.CDNSKEY = nil
+	z.pass(time.Hour).read(Parent{}, Look{})
+	if k := z.keyOf(ksk(1)); !k.GoneFrom.IsZero() {
+		t.Errorf("Expected nothing to be known before the parent is read again, got %+v", k)
+	}
+	gone := z.pass(time.Hour).now
+	z.read(z.parent(digests(ksk(2)), a1), Look{})
+	if k := z.keyOf(ksk(1)); !k.DSGone.Equal(gone) || !k.GoneFrom.Equal(gone.Add(24*time.Hour)) {
+		t.Errorf("Expected the key to be gone since that reading, got %+v", k)
 	}
 }
