@@ -23,10 +23,40 @@ type Key struct {
 // KeyOf returns the identity of k, whichever way its public key was written.
 func KeyOf(k *dns.DNSKEY) Key {
 	public := k.PublicKey
-	if octets, err := base64.StdEncoding.DecodeString(public); err == nil {
-		public = base64.StdEncoding.EncodeToString(octets)
+	if !canonical(public) {
+		if octets, err := base64.StdEncoding.DecodeString(public); err == nil {
+			public = base64.StdEncoding.EncodeToString(octets)
+		}
 	}
 	return Key{Flags: k.Flags, Protocol: k.Protocol, Algorithm: k.Algorithm, PublicKey: public}
+}
+
+// canonical reports whether text is base64 as an encoder writes it. Most is, and a
+// fleet has many keys that are asked for their identity again and again.
+func canonical(text string) bool {
+	digits := strings.TrimSuffix(strings.TrimSuffix(text, "="), "=")
+	if len(text)%4 != 0 {
+		return false
+	}
+	last := byte(0)
+	for i := range len(digits) {
+		switch c := digits[i]; {
+		case 'A' <= c && c <= 'Z':
+			last = c - 'A'
+		case 'a' <= c && c <= 'z':
+			last = c - 'a' + 26
+		case '0' <= c && c <= '9':
+			last = c - '0' + 52
+		case c == '+':
+			last = 62
+		case c == '/':
+			last = 63
+		default:
+			return false
+		}
+	}
+	unused := byte(1)<<(2*(len(text)-len(digits))) - 1 // bits of the last digit that no octet has
+	return last&unused == 0
 }
 
 // DNSKEY returns k as a DNSKEY record at owner, ttl in seconds.
