@@ -43,6 +43,10 @@ type instance struct {
 	// needs a signature, takes nothing from the denials at the apex of zones.
 	denials, corrections *serve.Online
 
+	// watchers are those of the engine that was started last; before the first
+	// start, those of the instance that this one is to replace.
+	watchers []*keys.Watcher
+
 	engine    atomic.Pointer[refresh.Engine]
 	servers   []*status.Server         // for `mske status`
 	successor atomic.Pointer[instance] // what a reload is to replace this one by
@@ -86,6 +90,7 @@ func instanceOf(c *caddy.Controller) *instance {
 	inst := &instance{zones: make(map[string][]*zone), domains: make(map[string]string)}
 	c.Set(instanceKey{}, inst)
 	if old := restarting.Load(); old != nil {
+		inst.watchers = old.watchers
 		old.successor.Store(inst)
 	}
 	c.OnRestart(inst.prepareRestart)
@@ -278,7 +283,7 @@ func (inst *instance) warn() {
 func (inst *instance) background() (refresh.Config, error) {
 	info, _ := debug.ReadBuildInfo()
 	config := refresh.Config{Observer: observer{}, Log: log, Built: built(info), Clock: clock}
-	made := newParts()
+	made := newParts(inst.watchers)
 	to := &publisher{zones: make(map[*refresh.Zone]*zone), subtrees: make(map[*refresh.Subtree]*subtree)}
 	byZone := make(map[*zone]*refresh.Zone)
 	for _, z := range inst.all() {
@@ -316,11 +321,13 @@ func (inst *instance) background() (refresh.Config, error) {
 		to.subtrees[r] = s
 	}
 	config.Publisher = to
+	inst.watchers = slices.Collect(maps.Values(made.watchers))
 	return config, nil
 }
 
 // parts are what several zones share while one engine runs.
 type parts struct {
+	former    []*keys.Watcher // of an engine before
 	watchers  map[*stanza]*keys.Watcher
 	fetchers  map[string]*fetch.Fetcher
 	observers map[view]*observe.Observer
@@ -333,8 +340,9 @@ type view struct {
 	cnsType uint16
 }
 
-func newParts() *parts {
+func newParts(former []*keys.Watcher) *parts {
 	return &parts{
+		former:   former,
 		watchers: make(map[*stanza]*keys.Watcher), fetchers: make(map[string]*fetch.Fetcher),
 		observers: make(map[view]*observe.Observer), notifiers: make(map[*fetch.Fetcher]*notify.Sender),
 	}
@@ -362,6 +370,9 @@ func (p *parts) watcher(s *stanza) *keys.Watcher {
 	w, ok := p.watchers[s]
 	if !ok {
 		w = keys.NewWatcher(keys.Source{Files: s.files, Dirs: s.directories})
+		for _, former := range p.former {
+			w.Inherit(former)
+		}
 		p.watchers[s] = w
 	}
 	return w

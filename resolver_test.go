@@ -34,7 +34,7 @@ func TestUnusableResolverIsReported(t *testing.T) {
 	var lines bytes.Buffer
 	golog.SetOutput(&lines)
 	defer clog.Discard()
-	fetcher, err := newParts().fetcher(m.zones["example.org."].stanza)
+	fetcher, err := newParts(nil).fetcher(m.zones["example.org."].stanza)
 	if err != nil {
 		t.Fatal(err)
 	}

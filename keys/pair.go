@@ -19,12 +19,13 @@ type pair struct {
 	name   string
 	listed int // directory.count when its .key was last there
 
-	zone  string
-	key   *Key      // the last that could be read, as handed out
-	seen  files     // the files key was read from
-	found files     // the files at the last look
-	lost  time.Time // since when one of the files of seen is missing
-	gone  time.Time // since when it is taken for removed
+	zone     string
+	key      *Key      // the last that could be read, as handed out
+	warnings []string  // of reading it
+	seen     files     // the files key was read from
+	found    files     // the files at the last look
+	lost     time.Time // since when one of the files of seen is missing
+	gone     time.Time // since when it is taken for removed
 }
 
 // files is what tells whether a key's files changed.
@@ -63,26 +64,72 @@ func (p *pair) lacks(f files) bool {
 	return p.seen.public.there && !f.public.there || p.seen.private.there && !f.private.there
 }
 
-// look looks at the files of p and reads them if they changed.
-func (s *scan) look(p *pair) {
+// step is what is to follow from a look at a pair's files.
+type step uint8
+
+const (
+	unseen step = iota
+	failed
+	stay
+	forget
+	missed
+	fresh // the files were read
+)
+
+// reading is what a look at a pair's files came to.
+type reading struct {
+	step     step
+	files    files
+	key      *Key
+	warnings []string
+	err      error
+}
+
+// examine looks at the files of p and reads them if they changed, and since another
+// Watcher read them as former. It does not change p.
+func (p *pair) examine(former *pair) (r reading) {
 	if p.dir != nil && p.dir.unreadable {
-		return
+		return r
 	}
 	f, err := statFiles(p.base)
 	if err != nil {
-		s.fail(p, err)
-		return
+		return reading{step: failed, err: err}
 	}
-	p.found = f
+	r.files, r.step = f, stay
 	switch {
 	case p.key == nil && !f.public.there && !p.named:
-		s.forget(p)
+		r.step = forget
 	case !p.gone.IsZero() && !f.public.there:
 	case p.lacks(f):
-		s.miss(p)
+		r.step = missed
 	case p.key == nil, !p.lost.IsZero(), f != p.seen:
-		s.read(p, f)
+		r.step = fresh
+		if former != nil && former.seen == f {
+			k := *former.key
+			r.key = &k
+			break
+		}
+		r.key, r.warnings, r.err = Read(p.base)
 	}
+	return r
+}
+
+// take does what follows from a look at p.
+func (s *scan) take(p *pair, r reading) {
+	switch r.step {
+	case unseen:
+		return
+	case failed:
+		s.fail(p, r.err)
+		return
+	case forget:
+		s.forget(p)
+	case missed:
+		s.miss(p)
+	case fresh:
+		s.read(p, r)
+	}
+	p.found = r.files
 }
 
 // miss takes note that p, which was read before, lacks a file now.
@@ -96,10 +143,10 @@ func (s *scan) miss(p *pair) {
 	}
 }
 
-// read reads the files of p, which are f or newer. Where that fails they are
-// read again at each look.
-func (s *scan) read(p *pair, f files) {
-	k, warnings, err := Read(p.base)
+// read takes over what is in the files of p, which are r.files or newer. Where
+// that failed they are read again at each look.
+func (s *scan) read(p *pair, r reading) {
+	k, err := r.key, r.err
 	if err == nil {
 		err = s.checkZone(p, k)
 	}
@@ -108,14 +155,15 @@ func (s *scan) read(p *pair, f files) {
 		return
 	}
 	delete(s.said, p.base)
-	for _, text := range warnings {
+	for _, text := range r.warnings {
 		s.note(k.Zone(), p.base, text)
 	}
 	if k.Signer == nil && !p.gone.IsZero() && p.key.Role.SecureEntry() {
 		return // the .key alone does not bring back what signs DNSKEY
 	}
 	k.Role, k.Override = p.role, p.role != RoleUnknown
-	p.key, p.seen, p.lost, p.gone = k, f, time.Time{}, time.Time{}
+	p.warnings = r.warnings
+	p.key, p.seen, p.lost, p.gone = k, r.files, time.Time{}, time.Time{}
 	delete(s.pending, p)
 	s.join(p, k.Zone())
 	s.touched[p.zone] = true

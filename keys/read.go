@@ -77,10 +77,19 @@ func readFile(file string) (string, fs.FileMode, error) {
 		return "", 0, fmt.Errorf("key file: %w", err)
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
+	text := make([]byte, min(info.Size(), maxFile)+1)
+	n, err := f.Read(text)
+	if int64(n) == info.Size() {
+		err = nil // a second call to see the end would cost a fleet a second
+	} else if err == nil {
+		var rest []byte
+		rest, err = io.ReadAll(io.LimitReader(f, maxFile+1-int64(n)))
+		text, n = append(text[:n], rest...), n+len(rest)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
 		return "", 0, fmt.Errorf("key file: %w", err)
 	}
+	text = text[:n]
 	if len(text) > maxFile {
 		return "", 0, fmt.Errorf("key file %q is larger than %d octets: it cannot be a key", file, maxFile)
 	}

@@ -3,6 +3,8 @@ package keys
 import (
 	"cmp"
 	"errors"
+	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -45,6 +47,8 @@ type Watcher struct {
 	pending map[*pair]bool // have been missing a file for less than confirm
 	zones   map[string]*zoneKeys
 	said    map[string]string // what was noted last, by subject
+
+	inherited map[string]*pair // of former watchers, by base, until the first Scan
 }
 
 // NewWatcher returns a Watcher that has read nothing yet.
@@ -52,6 +56,24 @@ func NewWatcher(source Source) *Watcher {
 	w := &Watcher{source: source, looks: maxLooks}
 	w.reset()
 	return w
+}
+
+// Inherit spares w, which has read nothing yet, to read those keys that former,
+// an earlier Watcher, has read and whose files have not changed since: a reload of
+// a fleet need not read all its keys again.
+func (w *Watcher) Inherit(former *Watcher) {
+	former.mu.Lock()
+	defer former.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.inherited == nil {
+		w.inherited = make(map[string]*pair, len(former.pairs))
+	}
+	for _, p := range former.pairs {
+		if p.key != nil && p.lost.IsZero() && p.gone.IsZero() && len(p.warnings) == 0 {
+			w.inherited[p.base] = &pair{key: p.key, seen: p.seen}
+		}
+	}
 }
 
 // reset makes w as if it had read nothing.
@@ -98,14 +120,16 @@ func (w *Watcher) Scan(now time.Time, wanted func(zone string) bool) (changed ma
 	for p := range w.pending {
 		s.due[p] = true
 	}
-	for p := range s.due {
-		s.look(p)
+	due := slices.Collect(maps.Keys(s.due))
+	readings := s.examine(due)
+	for i, p := range due {
+		s.take(p, readings[i])
 	}
 	if !w.started && len(s.errs) > 0 {
 		w.reset()
 		return nil, nil, errors.Join(s.errs...)
 	}
-	w.started = true
+	w.started, w.inherited = true, nil
 	changed = make(map[string][]*Key)
 	for zone := range s.touched {
 		if s.rebuild(zone) {
@@ -133,6 +157,30 @@ func (s *scan) note(zone, subject, text string) {
 		s.said[subject] = text
 		s.notes = append(s.notes, Note{zone, text})
 	}
+}
+
+// examine looks at the files of pairs, and reads those that changed. A fleet has
+// so many that the first time takes all cores; later nobody waits for it.
+func (s *scan) examine(pairs []*pair) []reading {
+	readings := make([]reading, len(pairs))
+	if s.started {
+		for i, p := range pairs {
+			readings[i] = p.examine(nil)
+		}
+		return readings
+	}
+	var wg sync.WaitGroup
+	workers := runtime.GOMAXPROCS(0)
+	for worker := range workers {
+		wg.Go(func() {
+			for i := worker; i < len(pairs); i += workers {
+				runtime.Gosched() // after a reload, queries are answered first
+				readings[i] = pairs[i].examine(s.inherited[pairs[i].base])
+			}
+		})
+	}
+	wg.Wait()
+	return readings
 }
 
 // takeTurns makes some pairs due, so that every one is from time to time.

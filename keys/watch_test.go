@@ -535,3 +535,39 @@ func BenchmarkScanUnchanged(b *testing.B) {
 		})
 	}
 }
+
+// A reload makes a new Watcher. It takes over what the former has read, but for
+// what has changed since.
+func TestNewWatcherInheritsKeysWhoseFilesAreAsTheyWere(t *testing.T) {
+	dir := t.TempDir()
+	stays, changes := writeKey(t, dir, zone1, 257), writeKey(t, dir, zone1, 256)
+	source := Source{Dirs: []string{dir}}
+	former := NewWatcher(source)
+	if _, _, err := former.Scan(time.Now(), both); err != nil {
+		t.Fatal(err)
+	}
+	before := former.Keys(zone1)
+	writeText(t, changes+privateExt, readText(t, changes+privateExt)+"Delete: 20300101000000\n")
+	w := NewWatcher(source)
+	w.Inherit(former)
+	changed, _, err := w.Scan(time.Now(), both)
+	if err != nil || len(changed[zone1]) != 2 {
+		t.Fatalf("Expected two keys, got %v, %v", changed, err)
+	}
+	for _, k := range changed[zone1] {
+		was := before[slices.IndexFunc(before, func(b *Key) bool { return b.ID() == k.ID() })]
+		switch k.Base {
+		case stays:
+			if k == was || k.Signer != was.Signer {
+				t.Errorf("Expected the key that stays to be a copy with the same private half")
+			}
+		default:
+			if k.Timing.Delete.IsZero() || k.Signer == was.Signer {
+				t.Errorf("Expected the key that changed to be read, got %v", k.Timing)
+			}
+		}
+		if k.Role != was.Role {
+			t.Errorf("Expected role %s, got %s", was.Role, k.Role)
+		}
+	}
+}
