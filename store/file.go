@@ -9,8 +9,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -41,6 +44,9 @@ type file struct {
 	f     *os.File
 	stale bool  // the last write failed: what the file shows may not be on disk
 	dead  error // a fault that leaves bbolt in an unknown state
+
+	mu   sync.Mutex
+	read map[string]Zone // what was there when it was opened, until somebody asked for it or wrote
 }
 
 func openOrCreate(path string) (*file, error) {
@@ -114,26 +120,35 @@ func checkDirectory(path string) error {
 
 // open opens an existing state file for writing, once all of it is verified.
 func open(path string) (*file, error) {
-	if err := check(path); err != nil {
-		return nil, err
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("state file %q: %w", path, err)
+	}
+	zones := takeVerified(info)
+	if zones == nil {
+		if zones, err = check(path); err != nil {
+			return nil, err
+		}
 	}
 	f, err := openBolt(path, false)
 	if err != nil {
 		return nil, fmt.Errorf("state file %q: %w", path, explain(err))
 	}
+	f.read = zones
 	return f, nil
 }
 
-// check verifies all of an existing state file without changing it.
-func check(path string) error {
+// check verifies all of an existing state file without changing it, and returns
+// what it holds.
+func check(path string) (zones map[string]Zone, err error) {
 	f, err := openBolt(path, true)
 	if err == nil {
-		err = errors.Join(guard(f.verify), f.close())
+		err = errors.Join(guard(func() (err error) { zones, err = f.verify(); return err }), f.close())
 	}
 	if err != nil {
-		return fmt.Errorf("state file %q: %w", path, explain(err))
+		return nil, fmt.Errorf("state file %q: %w", path, explain(err))
 	}
-	return nil
+	return zones, nil
 }
 
 // openBolt opens path with bbolt, which when it only reads looks at nothing but
@@ -278,11 +293,11 @@ func guard(f func() error) (err error) {
 
 // verify reads the whole file: headers, format, structure, and every record against its
 // checksum, and all of them against that of the content.
-func (f *file) verify() error {
+func (f *file) verify() (all map[string]Zone, err error) {
 	if err := checkHeaders(f.f); err != nil {
-		return err
+		return nil, err
 	}
-	return f.db.View(func(tx *bolt.Tx) error {
+	err = f.db.View(func(tx *bolt.Tx) error {
 		meta, zones := tx.Bucket(metaBucket), tx.Bucket(zonesBucket)
 		if meta == nil {
 			return errors.New("holds the data of another program: choose another file with the state option")
@@ -296,8 +311,10 @@ func (f *file) verify() error {
 		if err := checkStructure(tx); err != nil {
 			return err
 		}
-		return checkContent(meta, zones)
+		all, err = checkContent(meta, zones)
+		return err
 	})
+	return all, err
 }
 
 func checkStructure(tx *bolt.Tx) error {
@@ -310,41 +327,97 @@ func checkStructure(tx *bolt.Tx) error {
 	return first
 }
 
-func checkContent(meta, zones *bolt.Bucket) error {
+func checkContent(meta, zones *bolt.Bucket) (map[string]Zone, error) {
+	var mu sync.Mutex
+	all := make(map[string]Zone)
 	var have content
-	err := zones.ForEach(func(key, record []byte) error {
+	err := eachRecord(zones, func(key, record []byte) error {
 		if record == nil {
 			return errDamaged("a record is of the wrong kind")
 		}
-		if _, err := decode(string(key), record); err != nil {
+		z, err := decode(string(key), record)
+		if err != nil {
 			return err
 		}
-		have = have.with(key, record)
+		sum := recordSum(key, record)
+		mu.Lock()
+		defer mu.Unlock()
+		all[string(key)] = z
+		have.records, have.sum = have.records+1, have.sum+sum
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !bytes.Equal(meta.Get(contentKey), have.bytes()) {
-		return errDamaged("records are missing or belong to another time")
+		return nil, errDamaged("records are missing or belong to another time")
 	}
-	return nil
+	return all, nil
 }
 
 func (f *file) zones() (map[string]Zone, error) {
 	if f.dead != nil {
 		return nil, f.dead
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if read := f.read; read != nil {
+		f.read = nil
+		return read, nil
+	}
+	var mu sync.Mutex
 	zones := make(map[string]Zone)
 	err := guard(func() error {
 		return f.db.View(func(tx *bolt.Tx) error {
-			return tx.Bucket(zonesBucket).ForEach(func(key, record []byte) (err error) {
-				zones[string(key)], err = decode(string(key), record)
+			return eachRecord(tx.Bucket(zonesBucket), func(key, record []byte) error {
+				z, err := decode(string(key), record)
+				mu.Lock()
+				defer mu.Unlock()
+				zones[string(key)] = z
 				return err
 			})
 		})
 	})
 	return zones, explain(err)
+}
+
+// eachRecord calls do for all records, for several at once: decoding those of a
+// fleet takes a while. It returns the error of the first record that has one.
+func eachRecord(zones *bolt.Bucket, do func(key, record []byte) error) error {
+	type item struct{ key, record []byte }
+	var items []item
+	if err := zones.ForEach(func(key, record []byte) error {
+		items = append(items, item{key, record})
+		return nil
+	}); err != nil {
+		return err
+	}
+	size := len(items)/runtime.GOMAXPROCS(0) + 1
+	errs := make([]error, len(items)/size+1)
+	var wg sync.WaitGroup
+	part := 0
+	for some := range slices.Chunk(items, size) {
+		err := &errs[part]
+		part++
+		wg.Go(func() {
+			*err = guard(func() error {
+				for _, i := range some {
+					runtime.Gosched() // after a reload, queries are answered first
+					if err := do(i.key, i.record); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // errEqual ends a transaction that would change nothing.
@@ -358,6 +431,9 @@ func (f *file) put(records map[string][]byte) error {
 	if info, err := os.Stat(f.path); err != nil || !f.is(info) {
 		return errors.New("was removed or replaced while in use: restart the server")
 	}
+	f.mu.Lock()
+	f.read = nil
+	f.mu.Unlock()
 	err := guard(func() error {
 		return f.db.Update(func(tx *bolt.Tx) error { return f.write(tx, records) })
 	})

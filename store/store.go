@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -29,7 +30,16 @@ var ErrRevoked = errors.New("the state file now belongs to a newer configuration
 var (
 	handlesMu sync.Mutex
 	handles   []*handle
+	checked   []verified // by Check, and not opened since
 )
+
+// verified is a file that was verified, and what it held. Reading all of a fleet
+// takes a while, and a server does it when it reads its configuration and when it
+// starts: what is still as it was is not read again.
+type verified struct {
+	info  os.FileInfo
+	zones map[string]Zone
+}
 
 // handle is an open file and the lease that may write to it.
 type handle struct {
@@ -91,10 +101,35 @@ func Check(path string) error {
 	if find(path) != nil {
 		return nil // checked when it was opened
 	}
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+	before, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
 		return checkDirectory(path)
 	}
-	return check(path)
+	if err != nil {
+		return fmt.Errorf("state file %q: %w", path, err)
+	}
+	zones, err := check(path)
+	if err != nil {
+		return err
+	}
+	takeVerified(before)
+	checked = append(checked, verified{before, zones})
+	return nil
+}
+
+// takeVerified returns what Check found in a file, nil if it did not look at it or
+// the file has changed since. It is forgotten then.
+func takeVerified(info os.FileInfo) map[string]Zone {
+	i := slices.IndexFunc(checked, func(c verified) bool { return os.SameFile(c.info, info) })
+	if i < 0 {
+		return nil
+	}
+	c := checked[i]
+	checked = slices.Delete(checked, i, i+1)
+	if c.info.Size() != info.Size() || !c.info.ModTime().Equal(info.ModTime()) {
+		return nil
+	}
+	return c.zones
 }
 
 // Done returns a channel that is closed when the lease is revoked.
