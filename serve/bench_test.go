@@ -74,6 +74,25 @@ func BenchmarkRebuild(b *testing.B) {
 	}
 }
 
+// BenchmarkUpdate does the same as an update.
+func BenchmarkUpdate(b *testing.B) {
+	for _, delegated := range []bool{false, true} {
+		f := newFixture(b, delegated)
+		f.announced = manyZones(b, 10_000)
+		f.build(b)
+		b.Run(fmt.Sprintf("delegated=%v/zones=10000", delegated), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				f.announced[0].TTL++
+				var err error
+				if f.view, err = f.view.Update(f.config, f.announced[:1], f.signers(), f.apex, f.params); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkCorrect(b *testing.B) {
 	p := newProvider(b, zone)
 	a := p.sign(b, Params{TTL: 3600, Now: now}, nil)

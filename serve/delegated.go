@@ -22,6 +22,14 @@ const (
 // delegate makes the view that of a whole zone: it adds the apex and the chain
 // of NSEC records.
 func (b *builder) delegate(apex *Apex) error {
+	if err := b.addApex(apex); err != nil {
+		return err
+	}
+	return b.link()
+}
+
+// addApex adds the apex of a delegated zone.
+func (b *builder) addApex(apex *Apex) error {
 	v := b.view
 	n := &node{key: string(v.suffix)}
 	was := b.old.apex
@@ -40,7 +48,7 @@ func (b *builder) delegate(apex *Apex) error {
 		}
 	}
 	v.nodes[n.key], v.apex = n, n
-	return b.link()
+	return nil
 }
 
 // apexRecords returns SOA and NS of a delegated zone.

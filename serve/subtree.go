@@ -102,6 +102,7 @@ func BuildSubtree(c SubtreeConfig, announced []Announced, s Signers, apex *Apex,
 	if err != nil {
 		return nil, err
 	}
+	b.view.nodes = make(map[string]*node, len(b.old.nodes))
 	for _, a := range announced {
 		if err := b.announce(a); err != nil {
 			return nil, err
@@ -112,11 +113,7 @@ func BuildSubtree(c SubtreeConfig, announced []Announced, s Signers, apex *Apex,
 			return nil, err
 		}
 	}
-	for _, n := range b.view.nodes {
-		b.view.span.add(n.span)
-		b.view.span.add(n.nsecSpan)
-	}
-	return b.view, nil
+	return b.finish(), nil
 }
 
 // builder builds a view.
@@ -137,13 +134,22 @@ func newBuilder(c SubtreeConfig, s Signers, p Params, old *Subtree) (*builder, e
 		old = new(Subtree)
 	}
 	v := &Subtree{
-		config: c, suffix: suffix, nodes: make(map[string]*node, len(old.nodes)),
+		config: c, suffix: suffix,
 		data: onePerAlgorithm(s.Data), signers: identities(s.Data),
 	}
 	return &builder{
 		view: v, old: old, same: slices.Equal(v.signers, old.signers),
 		signer: newSigner(subtreeLife, p), keys: s.Data,
 	}, nil
+}
+
+// finish returns the view, which is complete.
+func (b *builder) finish() *Subtree {
+	for _, n := range b.view.nodes {
+		b.view.span.add(n.span)
+		b.view.span.add(n.nsecSpan)
+	}
+	return b.view
 }
 
 // announce adds the names of a to the view.
