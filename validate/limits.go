@@ -62,8 +62,10 @@ const (
 	// maxZones bounds the zones whose keys are kept, some kilobytes each.
 	maxZones = 4096
 
-	// maxVerified bounds the signatures that are known to be good.
-	maxVerified = 65536
+	// maxVerified bounds the signatures that are known to be good: those of the
+	// announcements of 100,000 zones by two nameservers, and half as many again,
+	// have to fit into half of that. Each takes some 50 octets.
+	maxVerified = 2 << 20
 
 	// maxTTL bounds how long the chain is kept, so that a TTL of a week does
 	// not delay a key's withdrawal by a week. Resolvers take a day, too.
