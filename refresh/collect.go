@@ -117,42 +117,47 @@ func (e *Engine) collectNow(z *zone) {
 // fetch lets c run when it is its turn. A host that was found dead just now is
 // left alone.
 func (e *Engine) fetch(z *zone, c *collection) {
-	collect := z.begin(c)
 	if c.line.dead() && c.line.again.After(e.loop.now) {
+		z.begin(c)
 		e.tried(z, c)
 		return
 	}
 	c.running = true
-	var known merge.Announcement
-	if i := peer(z.facts.state.Peers, c.host); i >= 0 {
-		known = z.facts.state.Peers[i].Announcement
-	}
-	e.loop.fetches.add(c.line, turn{zone: z, collection: c, task: task{
-		zone: z,
-		run: func(ctx context.Context) func() {
-			began := time.Now()
-			r := collect(ctx, z.Name, c.host, known)
-			took := time.Since(began)
-			return func() {
-				c.asked = e.loop.now.Add(-took)
-				e.collected(z, c, r, took)
-			}
-		},
-		fail: func() {
-			e.collected(z, c, fetch.Result{Verdict: fetch.Indeterminate, Reason: "internal error"}, 0)
-		},
+	e.loop.fetches.add(c.line, turn{zone: z, collection: c, begin: func() task {
+		collect := z.begin(c)
+		var known merge.Announcement
+		if i := peer(z.facts.state.Peers, c.host); i >= 0 {
+			known = z.facts.state.Peers[i].Announcement
+		}
+		return task{
+			zone: z,
+			run: func(ctx context.Context) func() {
+				began := time.Now()
+				r := collect(ctx, z.Name, c.host, known)
+				took := time.Since(began)
+				return func() {
+					c.asked = e.loop.now.Add(-took)
+					e.collected(z, c, r, took)
+				}
+			},
+			fail: func() {
+				e.collected(z, c, fetch.Result{Verdict: fetch.Indeterminate, Reason: "internal error"}, 0)
+			},
+		}
 	}})
 }
 
-// dispatchFetches begins the collections that may run now.
-func (e *Engine) dispatchFetches() {
+// dispatchFetches begins the collections that may run now. It returns when the
+// next may, zero if not before something else happens.
+func (e *Engine) dispatchFetches() (later time.Time) {
 	for {
-		t, s, ok := e.loop.fetches.next()
+		t, s, ok, later := e.loop.fetches.next(e.loop.now)
 		if !ok {
-			return
+			return later
 		}
+		run := t.begin()
 		e.wg.Go(func() {
-			e.work(t.task, func() { e.loop.fetches.end(s) })
+			e.work(run, func() { e.loop.fetches.end(s) })
 		})
 	}
 }

@@ -7,12 +7,14 @@ import (
 	"maps"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
@@ -24,8 +26,8 @@ const (
 	lazyWrite = time.Minute
 
 	// writeGap is the least time between two writes, so that many zones share
-	// one when a fleet changes.
-	writeGap = 50 * time.Millisecond
+	// one when a fleet changes. The disk is waited for twice in each.
+	writeGap = 200 * time.Millisecond
 
 	// maxBatch is the most zones in one write, and with that the memory that
 	// one takes when a whole fleet changes.
@@ -152,6 +154,7 @@ func (e *Engine) prepare(z *zone, lazy bool) *job {
 	z.facts.state.Own, z.facts.state.Cold = d.own, d.cold
 	z.facts.state.Clock = e.loop.clock.stamp()
 	e.loop.news = true
+	e.reconsider(z)
 
 	j := &job{
 		zone: z, decision: d, record: z.facts.state, now: now, old: z.apex, made: z.made,
@@ -169,12 +172,25 @@ func (e *Engine) prepare(z *zone, lazy bool) *job {
 	case j.sign, !z.known, z.resigned, changed && lazy:
 		return j
 	case changed && sameRecord(quiet(j.record), quiet(z.stored)):
-		e.later(z)
+		if !z.steady() {
+			e.later(z)
+		}
 	case changed:
 		return j
 	}
 	e.announce(z, d)
 	return nil
+}
+
+// steady reports whether z is as it should be, so that nothing depends on when it
+// was seen to be so last: that is not worth a write.
+func (z *zone) steady() bool {
+	s := z.facts.state
+	still := s.Life.Phase == lifecycle.Single || s.Life.Phase == lifecycle.Complete
+	return still && z.outside.report.Next.IsZero() && s.Cold.IsZero() && s.Seed.Empty() &&
+		!slices.ContainsFunc(s.Life.Hosts, func(h lifecycle.Host) bool { return !h.Missing.IsZero() }) &&
+		!slices.ContainsFunc(s.Peers, func(p merge.Peer) bool { return len(p.Retiring) > 0 }) &&
+		!slices.ContainsFunc(s.Own, func(o store.Own) bool { return !o.Gone.IsZero() })
 }
 
 // quiet returns a record without when things were seen last, which changes
@@ -218,6 +234,7 @@ func (z *zone) report(d decision) {
 func (e *Engine) commit(jobs []*job) error {
 	files := make(map[string]map[string]*job) // by path, then by key
 	for _, j := range jobs {
+		runtime.Gosched() // queries are answered first
 		j.make(j.decision.view, j.made)
 		if j.made = j.apex; j.err != nil {
 			continue
@@ -441,6 +458,7 @@ func (e *Engine) show(z *zone, j *job) {
 		e.wake(z, z.signAt)
 	}
 	e.wake(z, earliest(z.decideAt, e.loop.now.Add(idle)))
+	e.reconsider(z)
 	e.enclosed(z)
 	e.loop.news = true
 }

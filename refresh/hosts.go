@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"slices"
 	"time"
 
 	"github.com/coredns-mske/mske/fetch"
@@ -19,6 +20,14 @@ const (
 	// it may point us at, are asked politely.
 	maxPerHost = 4
 
+	// perSecond is how many collections of one host begin in a second, three
+	// questions each, whatever the fleet that waits for it: after a start, or
+	// when a resolver comes back, all are due at once.
+	perSecond = 200
+
+	// burst is how many may begin at once after a while without.
+	burst = maxPerHost
+
 	// deadAfter is after how many zones in a row of which nothing could be
 	// collected a host is taken for dead, and not each of its zones for in
 	// trouble.
@@ -29,9 +38,11 @@ const (
 // that are fetched for in the same way, and what is known of the host.
 type line struct {
 	at      place
-	zones   int // that are collected from it
-	waiting []turn
+	zones   int    // that are collected from it
+	waiting []turn // the first urgent are
+	urgent  int
 	running int
+	paced   time.Time // by when what has begun should have, at perSecond
 
 	proven bool   // the last verdict was one of secure and absent
 	failed string // the zone of the last collection, if the host was unreachable
@@ -49,7 +60,7 @@ type place struct {
 type turn struct {
 	zone       *zone
 	collection *collection
-	task       task
+	begin      func() task // called when it is its turn
 }
 
 // dead reports whether the host is taken for dead. It is probed by one
@@ -110,28 +121,63 @@ func (q *lines) leave(l *line) {
 	}
 }
 
-// add lets t wait in l.
+// add lets t wait in l, behind those that are urgent if it is, else behind all.
 func (q *lines) add(l *line, t turn) {
 	if len(l.waiting) == 0 {
 		q.order = append(q.order, l)
 	}
-	l.waiting = append(l.waiting, t)
+	if !t.collection.notified {
+		l.waiting = append(l.waiting, t)
+		return
+	}
+	l.waiting = slices.Insert(l.waiting, l.urgent, t)
+	l.urgent++
+	q.first(l)
 }
 
-// next returns the collection that is to run now, if one may.
-func (q *lines) next() (turn, slot, bool) {
+// first has l be asked first.
+func (q *lines) first(l *line) {
+	i := slices.Index(q.order, l)
+	q.order = slices.Insert(slices.Delete(q.order, i, i+1), 0, l)
+}
+
+// hurry has c, if it waits, wait no longer than what is urgent does.
+func (q *lines) hurry(c *collection) {
+	l := c.line
+	i := slices.IndexFunc(l.waiting, func(t turn) bool { return t.collection == c })
+	if i < l.urgent {
+		return // it runs, or is urgent already
+	}
+	t := l.waiting[i]
+	l.waiting = slices.Insert(slices.Delete(l.waiting, i, i+1), l.urgent, t)
+	l.urgent++
+	q.first(l)
+}
+
+// next returns the collection that is to run now, if one may, or else when one
+// may because time has passed, zero if that alone does not help.
+func (q *lines) next(now time.Time) (t turn, s slot, ok bool, later time.Time) {
 	if q.running >= maxFetches {
-		return turn{}, slot{}, false
+		return turn{}, slot{}, false, time.Time{}
 	}
 	for i, l := range q.order {
 		if !q.may(l) {
 			continue
 		}
+		if at := l.ready(now); at.After(now) {
+			later = earliest(later, at)
+			continue
+		}
 		t := l.waiting[0]
 		l.waiting[0] = turn{}
 		l.waiting = l.waiting[1:]
+		l.urgent = max(l.urgent-1, 0)
+		l.paced = latest(l.ready(now), now.Add(-burst*time.Second/perSecond)).Add(time.Second / perSecond)
 		q.order = append(q.order[:i:i], q.order[i+1:]...) // those passed over stay first
-		if len(l.waiting) > 0 {
+		switch {
+		case l.urgent > 0:
+			q.order = slices.Insert(q.order, 0, l)
+		case len(l.waiting) > 0:
 			q.order = append(q.order, l)
 		}
 		s := slot{line: l, proven: l.proven}
@@ -140,9 +186,19 @@ func (q *lines) next() (turn, slot, bool) {
 		if !s.proven {
 			q.unproven++
 		}
-		return t, s, true
+		return t, s, true, time.Time{}
 	}
-	return turn{}, slot{}, false
+	return turn{}, slot{}, false, later
+}
+
+// ready returns when the first in l may begin: what a NOTIFY asked for, of which
+// few are heeded in a second, at once. No pace is that slow that it ends more than
+// a second from now: then the clock was set.
+func (l *line) ready(now time.Time) time.Time {
+	if l.urgent > 0 || l.paced.After(now.Add(time.Second)) {
+		return time.Time{}
+	}
+	return l.paced
 }
 
 // may reports whether one more collection of l may run.
@@ -166,7 +222,7 @@ func (q *lines) end(s slot) {
 // dismiss returns those who wait in l, who do so no longer.
 func (q *lines) dismiss(l *line) []turn {
 	waiting := l.waiting
-	l.waiting = nil
+	l.waiting, l.urgent = nil, 0
 	for i := range q.order {
 		if q.order[i] == l {
 			q.order = append(q.order[:i:i], q.order[i+1:]...)

@@ -18,19 +18,80 @@ import (
 func queue(q *lines, host string, n int) *line {
 	l := q.join(place{host: host})
 	for range n {
-		q.add(l, turn{})
+		q.add(l, turn{collection: &collection{line: l}})
 	}
 	return l
 }
 
+// later is a time long after the last that it returned.
+var later = func() func() time.Time {
+	now := time.Unix(1_800_000_000, 0)
+	return func() time.Time { now = now.Add(time.Hour); return now }
+}()
+
 // begin begins all that may run, and returns the slots.
-func begin(q *lines) (slots []slot) {
+func begin(q *lines) []slot { return beginAt(q, later()) }
+
+func beginAt(q *lines, now time.Time) (slots []slot) {
 	for {
-		_, s, ok := q.next()
+		_, s, ok, _ := q.next(now)
 		if !ok {
 			return slots
 		}
 		slots = append(slots, s)
+	}
+}
+
+// However many zones wait for a host, and however fast it answers, it is asked at
+// its pace.
+func TestHostIsAskedAtItsPace(t *testing.T) {
+	var q lines
+	l := queue(&q, "a", 10*perSecond)
+	queue(&q, "b", 1)
+	l.proven = true
+	now := later()
+	begun := 0
+	for at := now; at.Before(now.Add(time.Second)); at = at.Add(time.Millisecond) {
+		for _, s := range beginAt(&q, at) {
+			begun++
+			q.end(s)
+		}
+	}
+	if most := perSecond + burst + 2; begun > most || begun < perSecond {
+		t.Errorf("Expected about %d collections in a second, got %d", perSecond, begun)
+	}
+	if _, _, ok, at := q.next(now.Add(time.Second - time.Microsecond)); ok || at.Sub(now) < 999*time.Millisecond || at.Sub(now) > 1010*time.Millisecond {
+		t.Errorf("Expected to be told when the next may begin, got %v", at.Sub(now))
+	}
+	if n := len(beginAt(&q, now.Add(-time.Hour))); n == 0 {
+		t.Errorf("Expected the pace to begin anew when the clock is set back")
+	}
+}
+
+// What a NOTIFY asked for waits for none of the others, be it new or waiting
+// already.
+func TestUrgentCollectionsAreFirst(t *testing.T) {
+	var q lines
+	queue(&q, "z", 10)
+	l := queue(&q, "a", 10_000)
+	now := later()
+	for _, s := range beginAt(&q, now) {
+		q.end(s)
+	}
+	waiting := l.waiting[5000].collection
+	q.hurry(waiting)
+	q.hurry(waiting)
+	fresh := &collection{line: l, notified: true}
+	q.add(l, turn{collection: fresh})
+	for _, want := range []*collection{waiting, fresh} {
+		if got, s, ok, _ := q.next(now); !ok || got.collection != want {
+			t.Errorf("Expected the urgent ones in turn, got %v, %v", got.collection, ok)
+		} else {
+			q.end(s)
+		}
+	}
+	if n := len(l.waiting); l.urgent != 0 || n != 9994 && n != 9995 {
+		t.Errorf("Expected the others to wait on, got %d, %d of them urgent", n, l.urgent)
 	}
 }
 
@@ -108,7 +169,7 @@ func TestDeadHostIsProbedByOne(t *testing.T) {
 	}
 	l.heard("z1", fetch.Bogus)
 	for range 10 {
-		q.add(l, turn{})
+		q.add(l, turn{collection: &collection{line: l}})
 	}
 	if n := len(begin(&q)); n != maxPerHost {
 		t.Errorf("Expected %d once it is alive, got %d", maxPerHost, n)
@@ -160,7 +221,7 @@ func TestLinesKeepTheirLimitsAndForgetNobody(t *testing.T) {
 		l := q.join(place{host: fmt.Sprint(r.IntN(40))})
 		switch {
 		case step < 10_000 && r.IntN(3) == 0:
-			q.add(l, turn{})
+			q.add(l, turn{collection: &collection{line: l}})
 			added++
 		case len(slots) > 0:
 			i := r.IntN(len(slots))
@@ -228,7 +289,7 @@ func TestPeerThatTimesOutDelaysNobody(t *testing.T) {
 		c := w.config()
 		w.fleet(&c, zones, ourNS, theirNS, theirNS2)
 		e := New(c)
-		e.pollEvery = 10 * time.Minute
+		e.pollEvery, e.scanEvery = 10*time.Minute, 10*time.Minute
 		began := time.Now()
 		if err := e.Start(); err != nil {
 			t.Fatal(err)
@@ -275,7 +336,7 @@ func TestZoneInTroubleDoesNotCostOthersTheirHost(t *testing.T) {
 		c := w.config()
 		w.fleet(&c, 3, ourNS, theirNS)
 		e := New(c)
-		e.pollEvery = time.Minute
+		e.pollEvery, e.scanEvery = time.Minute, time.Minute
 		if err := e.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -17,7 +18,10 @@ const (
 	// what it is signed with may change without (rule K2).
 	readEvery = time.Hour
 
-	// lookTimeout bounds one look. The plugins asked are in this process, but
+	// pollBatch is how many zones are asked for their serials by one task.
+	pollBatch = 64
+
+	// lookTimeout bounds one look, and the questions for serials of one task. The plugins asked are in this process, but
 	// one of them may be waiting for something else.
 	lookTimeout = 10 * time.Second
 
@@ -56,15 +60,85 @@ func (e *Engine) look(z *zone) {
 		return
 	}
 	z.asking = true
-	serial, o := z.serial, z.chainOptions(now)
+	if !read {
+		e.loop.polling = append(e.loop.polling, z)
+		return
+	}
+	o := z.chainOptions(now)
 	e.submit(&e.loop.looks, task{
 		zone: z,
 		run: func(ctx context.Context) func() {
-			l, found, err := lookAt(ctx, z.Zone, read, serial, o)
-			return func() { e.lookedAt(z, l, found, err) }
+			l, err := lookAt(ctx, z.Zone, o)
+			return func() { e.lookedAt(z, l, err) }
 		},
-		fail: func() { e.lookedAt(z, chain.Look{}, false, errors.New("internal error")) },
+		fail: func() { e.lookedAt(z, chain.Look{}, errInternal) },
 	})
+}
+
+// lookDue returns when z is to be looked at next, zero if that is not to be known.
+func (z *zone) lookDue() time.Time {
+	if z.asking || z.Whole || z.broken() {
+		return time.Time{}
+	}
+	return earliest(z.pollAt, z.readAt)
+}
+
+// poll asks for the serials of all zones of which that is due. A fleet is asked
+// all the time, so that many zones share one task.
+func (e *Engine) poll() {
+	for zones := range slices.Chunk(e.loop.polling, pollBatch) {
+		serials := make([]uint32, len(zones))
+		errs := make([]error, len(zones))
+		e.submit(&e.loop.looks, task{
+			run: func(ctx context.Context) func() {
+				ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+				defer cancel()
+				for i, z := range zones {
+					runtime.Gosched() // queries are answered first
+					if errs[i] = errNotAsked; ctx.Err() == nil {
+						serials[i], errs[i] = askSerial(ctx, z.Zone)
+					}
+				}
+				return func() {
+					for i, z := range zones {
+						e.protect(z, func() { e.polled(z, serials[i], errs[i]) })
+					}
+				}
+			},
+		})
+	}
+	e.loop.polling = nil
+}
+
+var errNotAsked = errors.New("others took all the time")
+
+// askSerial asks for the serial of one of many zones, which it does not let down
+// by a panic.
+func askSerial(ctx context.Context, z *Zone) (serial uint32, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", errInternal, r)
+		}
+	}()
+	return chain.Serial(ctx, z.Ask, z.Name)
+}
+
+// polled has z read if its serial is another one. One that was not asked, since
+// others took all the time, has its turn again.
+func (e *Engine) polled(z *zone, serial uint32, err error) {
+	z.asking = false
+	z.pollAt = e.loop.now.Add(jitter(e.pollEvery))
+	switch {
+	case !e.loop.clock.right():
+	case err == errNotAsked:
+	case err != nil:
+		e.lookFailed(z, err)
+	case serial != z.serial:
+		z.readAt = e.loop.now
+	default:
+		z.lookFails = 0
+	}
+	e.rush(z, z.lookDue())
 }
 
 // lookAtStart reads the zones that nothing is known of, so that they are served
@@ -81,11 +155,11 @@ func (e *Engine) lookAtStart() {
 		}
 		o := z.chainOptions(e.loop.now)
 		looks = append(looks, func() func() {
-			l, ok, err := lookAt(ctx, z.Zone, true, 0, o)
-			if !ok || err != nil {
+			l, err := lookAt(ctx, z.Zone, o)
+			if err != nil {
 				return nil
 			}
-			return func() { e.lookedAt(z, l, true, nil) }
+			return func() { e.lookedAt(z, l, nil) }
 		})
 	}
 	found := make(chan func(), len(looks)) // room for what comes too late
@@ -116,24 +190,16 @@ func unlessPanic(f func() func()) (then func()) {
 	return f()
 }
 
-// lookAt asks for the serial and reads the zone if it is another one, or in
-// any case with read. found says that there is a look.
-func lookAt(ctx context.Context, z *Zone, read bool, serial uint32, o chain.Options) (l chain.Look, found bool, err error) {
+// lookAt reads the zone.
+func lookAt(ctx context.Context, z *Zone, o chain.Options) (chain.Look, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	if !read {
-		is, err := chain.Serial(ctx, z.Ask, z.Name)
-		if err != nil || is == serial {
-			return chain.Look{}, false, err
-		}
-	}
 	o.Now = time.Now()
-	l, err = chain.Read(ctx, z.Ask, z.Name, o)
-	return l, err == nil, err
+	return chain.Read(ctx, z.Ask, z.Name, o)
 }
 
 // lookedAt takes over what a look found.
-func (e *Engine) lookedAt(z *zone, l chain.Look, found bool, err error) {
+func (e *Engine) lookedAt(z *zone, l chain.Look, err error) {
 	now := e.loop.now
 	z.asking = false
 	z.pollAt = now.Add(jitter(e.pollEvery))
@@ -141,11 +207,9 @@ func (e *Engine) lookedAt(z *zone, l chain.Look, found bool, err error) {
 	case !e.loop.clock.right(): // signatures were judged by it
 	case err != nil:
 		e.lookFailed(z, err)
-	case found:
+	default:
 		z.lookFails, z.serial, z.readAt = 0, l.Serial, now.Add(jitter(readEvery))
 		e.saw(z, l)
-	default:
-		z.lookFails = 0
 	}
 	e.wake(z, now)
 }

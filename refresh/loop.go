@@ -55,6 +55,7 @@ type loop struct {
 	storeProblem string
 	buildAt      time.Time
 	telling      []*zone // whose announcements changed
+	polling      []*zone // to be asked for their serials
 	scanAt       time.Time
 
 	panics         int
@@ -203,20 +204,21 @@ func (e *Engine) turn() time.Duration {
 		return idle
 	}
 	if !l.scanAt.After(now) {
-		l.scanAt = now.Add(e.pollEvery)
+		l.scanAt = now.Add(e.scanEvery)
 		e.scan()
 	}
 	for len(l.due) > 0 && !l.due[0].due.After(now) {
 		z := l.due[0]
-		z.due = now.Add(idle) // unless tick says otherwise
-		e.protect(z, func() { e.tick(z) })
-		if z.broken() {
-			e.loop.news = e.loop.news || z.notes["internal"].text == ""
-			z.say("internal", levelProblem, "", "after %d internal errors it is left as it is: report them, and restart the server", z.panics)
+		if z.work.After(now) {
+			e.look(z)
+		} else {
+			e.attend(z)
 		}
+		z.due = earliest(z.work, z.lookDue())
 		heap.Fix(&l.due, z.index)
 	}
-	e.dispatchFetches()
+	e.poll()
+	paced := e.dispatchFetches()
 	e.write()
 	e.build()
 	e.refreshStatus()
@@ -225,7 +227,7 @@ func (e *Engine) turn() time.Duration {
 	}
 
 	next := now.Add(idle)
-	for _, at := range []time.Time{l.scanAt, e.writeDue(), e.buildDue(), l.statusAt} {
+	for _, at := range []time.Time{l.scanAt, e.writeDue(), e.buildDue(), l.statusAt, paced} {
 		if !at.IsZero() && at.Before(next) {
 			next = at
 		}
@@ -238,9 +240,27 @@ func (e *Engine) turn() time.Duration {
 
 // wake makes the loop look at z again, at the latest at a time.
 func (e *Engine) wake(z *zone, at time.Time) {
+	if at.Before(z.work) {
+		z.work = at
+	}
+	e.rush(z, at)
+}
+
+// rush has the loop come to z at the latest at a time.
+func (e *Engine) rush(z *zone, at time.Time) {
 	if at.Before(z.due) {
 		z.due = at
 		heap.Fix(&e.loop.due, z.index)
+	}
+}
+
+// attend does what there is to do for z, unless it is left alone.
+func (e *Engine) attend(z *zone) {
+	z.work = e.loop.now.Add(idle) // unless tick says otherwise
+	e.protect(z, func() { e.tick(z) })
+	if z.broken() {
+		e.loop.news = e.loop.news || z.notes["internal"].text == ""
+		z.say("internal", levelProblem, "", "after %d internal errors it is left as it is: report them, and restart the server", z.panics)
 	}
 }
 

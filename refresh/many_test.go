@@ -155,7 +155,7 @@ func TestAClockThatIsSetEndsNoHoldDown(t *testing.T) {
 		ahead := time.Duration(0)
 		start := time.Now()
 		e = New(w.config())
-		e.pollEvery = time.Minute
+		e.pollEvery, e.scanEvery = time.Minute, time.Minute
 		e.clock = func() (time.Time, time.Duration) { return time.Now().Add(ahead), time.Since(start) }
 		if err := e.Start(); err != nil {
 			t.Fatal(err)

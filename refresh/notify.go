@@ -75,6 +75,7 @@ func (b *doorbell) heed() bool {
 func (e *Engine) answer(z *zone) {
 	for _, c := range z.fetching {
 		c.notified = true
+		e.loop.fetches.hurry(c)
 	}
 	e.wake(z, e.loop.now)
 }

@@ -252,7 +252,7 @@ func (w *world) report(e *Engine) lifecycle.Report {
 func (w *world) startMinutely() *Engine {
 	w.t.Helper()
 	e := New(w.config())
-	e.pollEvery = time.Minute
+	e.pollEvery, e.scanEvery = time.Minute, time.Minute
 	if err := e.Start(); err != nil {
 		w.t.Fatalf("Expected the engine to start, got %v", err)
 	}

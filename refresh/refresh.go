@@ -142,9 +142,9 @@ type Engine struct {
 	bell   *doorbell
 	status atomic.Pointer[Status]
 
-	// pollEvery is the time between two looks at a zone's serial and at the
-	// key files. Tests of long times make it longer.
-	pollEvery time.Duration
+	// pollEvery is the time between two looks at a zone's serial, scanEvery that
+	// between two at the key files. Tests of long times make them longer.
+	pollEvery, scanEvery time.Duration
 
 	// clock reads the system's clock and the time elapsed since the start.
 	// Tests set it.
@@ -156,7 +156,7 @@ func New(c Config) *Engine {
 	if c.Clock == nil {
 		c.Clock = NewClock()
 	}
-	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones)), clock: c.Clock.read}
+	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones)), scanEvery: minScan, clock: c.Clock.read}
 	// The engine's life is that of the configuration, which has no context:
 	// it ends with Stop or with the lease.
 	e.ctx, e.cancel = context.WithCancel(context.Background())

@@ -25,18 +25,19 @@ func (e *Engine) restore(stored map[string]record) {
 	adopt(e.zones, stored)
 	e.readClock()
 	e.loop.begun = e.loop.clock.right()
-	jobs := make([]*job, 0, len(e.zones))
-	for _, z := range e.zones {
+	jobs := make([]*job, len(e.zones))
+	inParallel(len(jobs), func(i int) {
+		z := e.zones[i]
 		z.began, z.spoken = e.loop.now, z.facts.state.Life.Phase
 		e.settle(z)
 		if e.loop.clock.right() {
 			z.facts.state = startWaits(z.facts.state, e.loop.now)
-			jobs = append(jobs, z.restoreJob(e.loop.now))
+			jobs[i] = z.restoreJob(e.loop.now)
 		} else {
-			jobs = append(jobs, z.frozenJob())
+			jobs[i] = z.frozenJob()
 		}
-	}
-	inParallel(jobs, func(j *job) { j.make(j.decision.view, nil) })
+		jobs[i].make(jobs[i].decision.view, nil)
+	})
 	for _, j := range jobs {
 		z := j.zone
 		e.loop.due.Push(z)
@@ -102,12 +103,15 @@ func halved(ks []*keys.Key) []*keys.Key {
 
 func sameSignature(a, b *dns.RRSIG) bool { return a.Signature == b.Signature }
 
-func inParallel(jobs []*job, do func(*job)) {
+// inParallel calls do for the numbers below n, on all cores.
+func inParallel(n int, do func(i int)) {
 	var wg sync.WaitGroup
-	for part := range slices.Chunk(jobs, len(jobs)/runtime.GOMAXPROCS(0)+1) {
+	workers := runtime.GOMAXPROCS(0)
+	for worker := range workers {
 		wg.Go(func() {
-			for _, j := range part {
-				do(j)
+			for i := worker; i < n; i += workers {
+				runtime.Gosched() // after a reload, queries are answered first
+				do(i)
 			}
 		})
 	}

@@ -7,6 +7,16 @@ import (
 	"github.com/coredns-mske/mske/keys"
 )
 
+const (
+	// minScan is the time between two looks at the key files. A directory that
+	// has not changed costs no more than that look.
+	minScan = time.Second
+
+	// scanShare is how many times as long as the last look it is at least:
+	// listing the files of a fleet takes a while, each time that one changes.
+	scanShare = 2
+)
+
 // scan is the watching of one stanza's key files.
 type scan struct {
 	watcher *keys.Watcher
@@ -36,9 +46,12 @@ func (e *Engine) scan() {
 		s.running = true
 		e.submit(&e.loop.scans, task{
 			run: func(context.Context) func() {
-				changed, notes, err := s.watcher.Scan(time.Now(), s.wanted)
+				began := time.Now()
+				changed, notes, err := s.watcher.Scan(began, s.wanted)
+				took := time.Since(began)
 				return func() {
 					s.running = false
+					e.loop.scanAt = latest(e.loop.scanAt, e.loop.now.Add(scanShare*took))
 					if err != nil {
 						e.config.Log.Errorf("Reading key files: %v", err)
 					}

@@ -2,8 +2,10 @@ package refresh
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +21,10 @@ const buildGap = time.Second
 // buildShare is how many times as long as a build the gap is at least.
 const buildShare = 4
 
+// updateShare is the part of a subtree's zones, one in so many, up to which only
+// those that changed are looked at.
+const updateShare = 8
+
 // subtree is what is announced under one of our nameservers.
 type subtree struct {
 	*Subtree
@@ -26,6 +32,8 @@ type subtree struct {
 	members []*zone // those announced in it
 	view    *serve.Subtree
 	dirty   bool
+	changed map[*zone]bool // that say something else than in view
+	failed  bool           // the last build did, so that changed may lack some
 	running bool
 	renewAt time.Time
 
@@ -56,7 +64,7 @@ func (e *Engine) connect() {
 		}
 	}
 	for _, cfg := range e.config.Subtrees {
-		t := &subtree{Subtree: cfg, zone: byConfig[cfg.Zone], members: byNS[cfg.NS]}
+		t := &subtree{Subtree: cfg, zone: byConfig[cfg.Zone], members: byNS[cfg.NS], changed: make(map[*zone]bool)}
 		e.subtrees = append(e.subtrees, t)
 		t.zone.encloses = append(t.zone.encloses, t)
 		for _, z := range t.members {
@@ -88,7 +96,7 @@ func (e *Engine) announce(z *zone, d decision) {
 	}
 	z.announcement, z.boot, z.announced = d.announcement, d.boot, true
 	for _, t := range z.announcedIn {
-		t.dirty = true
+		t.dirty, t.changed[z] = true, true
 	}
 	if !z.telling {
 		z.telling = true
@@ -157,7 +165,7 @@ func (e *Engine) build() {
 					e.built(t, s, err)
 				}
 			},
-			fail: func() { t.running = false },
+			fail: func() { t.running, t.failed = false, true },
 		})
 	}
 }
@@ -186,14 +194,23 @@ func (e *Engine) builder(t *subtree) func() (*serve.Subtree, error) {
 		z.facts.state.Serial = c.Serial
 		e.later(z)
 	}
+	signers, old := z.shown.signers, t.view
+	p := serve.Params{TTL: seconds(z.TTL), Now: now, Jitter: rand.Float64}
+	members := slices.Values(t.members)
+	update := !t.failed && len(t.changed) <= len(t.members)/updateShare+1 && old.CanUpdate(c, signers, p)
+	if update {
+		members = maps.Keys(t.changed)
+	}
 	var announced []serve.Announced
-	for _, m := range t.members {
+	for m := range members {
 		if m.announced {
 			announced = append(announced, serve.Announced{Zone: m.Name, Announcement: m.announcement, Boot: m.boot, TTL: seconds(m.TTL)})
 		}
 	}
-	signers, old := z.shown.signers, t.view
-	p := serve.Params{TTL: seconds(z.TTL), Now: now, Jitter: rand.Float64}
+	clear(t.changed)
+	if update {
+		return func() (*serve.Subtree, error) { return old.Update(c, announced, signers, apex, p) }
+	}
 	return func() (*serve.Subtree, error) { return serve.BuildSubtree(c, announced, signers, apex, p, old) }
 }
 
@@ -212,7 +229,7 @@ func (e *Engine) built(t *subtree, s *serve.Subtree, err error) {
 	t.running = false
 	topic := "subtree " + t.NS
 	e.loop.news = true
-	if err != nil {
+	if t.failed = err != nil; t.failed {
 		t.zone.say(topic, levelProblem, "", "our announcements below %s cannot be signed: %v", announce.SignalingDomain(t.NS), err)
 		t.renewAt = e.loop.now.Add(signRetry)
 		return

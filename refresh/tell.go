@@ -193,8 +193,7 @@ func (e *Engine) runErrands(z *zone) {
 		return
 	}
 	now := e.loop.now
-	s := sighted{zone: z.Name, shown: z.shown, life: z.facts.state.Life, look: z.outside.look, published: z.published}
-	for i, id := range s.errands() {
+	for i, id := range z.tidings {
 		r := &z.errands[i]
 		switch {
 		case r.busy:
@@ -213,6 +212,16 @@ func (e *Engine) runErrands(z *zone) {
 		if !r.busy {
 			e.ranErrand(z, i, false, errNoRoom)
 		}
+	}
+}
+
+// reconsider finds out what the parent of z is to be told of, after something that
+// this depends on has changed. It is too much to do each time that z is looked at.
+func (e *Engine) reconsider(z *zone) {
+	s := sighted{zone: z.Name, shown: z.shown, life: z.facts.state.Life, look: z.outside.look, published: z.published}
+	if tidings := s.errands(); tidings != z.tidings {
+		z.tidings = tidings
+		e.wake(z, e.loop.now)
 	}
 }
 

@@ -81,7 +81,7 @@ func (e *Engine) clockSet(d time.Duration) {
 		move(d, &t.probeAt)
 	}
 	for _, z := range e.zones {
-		move(d, &z.due, &z.pollAt, &z.readAt) // all alike: the heap's order stays
+		move(d, &z.due, &z.work, &z.pollAt, &z.readAt) // all alike: the heap's order stays
 		o := &z.outside
 		move(d, &z.began, &o.parent.asked, &o.parent.next, &o.servers.asked, &o.servers.next, &o.look.At, &o.newLook.At, &o.newParent.At)
 		move(d, &z.published)

@@ -76,8 +76,9 @@ func TestLookByAWrongClockIsNoFailure(t *testing.T) {
 	e := w.engine()
 	e.loop.clock.state = clockBehind
 	z := e.zones[0]
-	e.lookedAt(z, chain.Look{}, false, &chain.UnknownSignerError{Zone: zoneName})
-	e.lookedAt(z, chain.Look{}, false, errors.New("anything"))
+	e.lookedAt(z, chain.Look{}, &chain.UnknownSignerError{Zone: zoneName})
+	e.lookedAt(z, chain.Look{}, errors.New("anything"))
+	e.polled(z, 0, errors.New("anything"))
 	if z.lookFails != 0 || z.facts.unknown || len(z.notes) > 0 {
 		t.Errorf("Expected nothing to be concluded, got %d failures, %v", z.lookFails, z.notes)
 	}

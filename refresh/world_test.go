@@ -387,7 +387,7 @@ func (w *world) start() *Engine {
 func (w *world) startSlow() *Engine {
 	w.t.Helper()
 	e := w.engine()
-	e.pollEvery = 30 * time.Minute
+	e.pollEvery, e.scanEvery = 30*time.Minute, 30*time.Minute
 	if err := e.Start(); err != nil {
 		w.t.Fatalf("Expected the engine to start, got %v", err)
 	}

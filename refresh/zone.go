@@ -22,7 +22,8 @@ type zone struct {
 	*Zone
 	key   string    // in the store
 	title string    // for messages
-	due   time.Time // when the loop looks at it next
+	due   time.Time // when the loop comes to it next
+	work  time.Time // when there is more to do for it than to look at the plugins behind ours
 	index int       // in the heap
 
 	facts  facts
@@ -63,7 +64,8 @@ type zone struct {
 	panics      int
 	notified    atomic.Bool // somebody said that there is something new
 
-	telling   bool // others are to be told of the announcement
+	telling   bool                     // others are to be told of the announcement
+	tidings   [len(errandTypes)]string // what the parent is to be told of, see errands
 	errands   [len(errandTypes)]errand
 	published time.Time // when what shown says of keys and NS was
 }
@@ -118,7 +120,7 @@ func (z *zone) named() string {
 	return fmt.Sprintf(" in zone %q", z.Name)
 }
 
-// tick does what is due for z and sets when it is due again.
+// tick does what is due for z and sets when there is more to do.
 func (e *Engine) tick(z *zone) {
 	now := e.loop.now
 	e.look(z)
@@ -131,9 +133,6 @@ func (e *Engine) tick(z *zone) {
 		e.loop.dirty[z] = true
 	}
 	next := []time.Time{z.decideAt, z.signAt}
-	if !z.asking && !z.Whole {
-		next = append(next, z.pollAt, z.readAt)
-	}
 	for _, c := range z.fetching {
 		if !c.running {
 			next = append(next, c.next) // long past for one that ended
@@ -149,7 +148,7 @@ func (e *Engine) tick(z *zone) {
 	}
 	for _, at := range next {
 		if !at.IsZero() && at.After(now) {
-			z.due = earliest(z.due, at)
+			z.work = earliest(z.work, at)
 		}
 	}
 }
