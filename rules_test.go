@@ -20,6 +20,7 @@ const module = "github.com/coredns-mske/mske"
 // fetch of no serving, and the command-line tool of no CoreDNS.
 var mayImport = map[string][]string{
 	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "lifecycle", "notify", "observe", "refresh", "serve", "status", "store", "validate"},
+	"bench/fleet":  {"", "announce", "cns", "internal/lab", "lifecycle", "merge", "observe", "store"},
 	"bench/zone":   {},
 	"cmd/coredns":  {""},
 	"cmd/mske":     {"announce", "cns", "domain", "fetch", "keys", "merge", "observe", "status", "validate"},
@@ -42,7 +43,7 @@ var mayImport = map[string][]string{
 }
 
 // knowCoreDNS are the packages that may import CoreDNS and caddy.
-var knowCoreDNS = []string{"", "cmd/coredns"}
+var knowCoreDNS = []string{"", "bench/fleet", "cmd/coredns"}
 
 // violation says what is wrong with pkg, a directory of this module, importing
 // the package at path; empty if nothing is.
