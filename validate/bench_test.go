@@ -7,6 +7,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/internal/lab"
 	"github.com/coredns-mske/mske/validate"
 )
 
@@ -31,6 +32,41 @@ func BenchmarkWorstAnswers(b *testing.B) {
 				collect()
 			}
 			b.ReportMetric(float64(cpu(b)-before)/float64(time.Millisecond)/float64(b.N), "cpu-ms/op")
+		})
+	}
+}
+
+// BenchmarkLookup is an announcement's validation by a chain that is known: the
+// first time, and again when nothing has changed.
+func BenchmarkLookup(b *testing.B) {
+	l := lab.New(b, now)
+	l.Add(lab.Zone{Name: "."})
+	l.Add(lab.Zone{Name: "net."})
+	l.Add(lab.Zone{Name: "_signal.ns1.example.net.", Records: "_multi.example.org TXT announcement\n"})
+	x := &recorded{l: l, answers: make(map[dns.Question]*dns.Msg)}
+	v := validator(b, l)
+	look := func() {
+		r, err := v.Session(x).Lookup(b.Context(), "_multi.example.org._signal.ns1.example.net.", dns.TypeTXT)
+		if err != nil || r.Status != validate.Secure {
+			b.Fatal(r, err)
+		}
+	}
+	look() // and keep the chain
+	for _, first := range []bool{true, false} {
+		name := "again"
+		if first {
+			name = "first"
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			before := cpu(b)
+			for b.Loop() {
+				if first {
+					validate.ForgetSignatures(v)
+				}
+				look()
+			}
+			b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
 		})
 	}
 }

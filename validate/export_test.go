@@ -60,3 +60,6 @@ func Forgetful(v *Validator) *Validator {
 	fresh.verified = v.verified
 	return fresh
 }
+
+// ForgetSignatures has every signature be verified anew; the chain stays.
+func ForgetSignatures(v *Validator) { v.verified = newSignatureCache(maxVerified) }
