@@ -20,7 +20,7 @@ const module = "github.com/coredns-mske/mske"
 // fetch of no serving, and the command-line tool of no CoreDNS.
 var mayImport = map[string][]string{
 	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "lifecycle", "notify", "observe", "refresh", "serve", "status", "store", "validate"},
-	"bench/fleet":  {"", "announce", "cns", "internal/lab", "lifecycle", "merge", "observe", "store"},
+	"bench/fleet":  {"", "announce", "cns", "fetch", "internal/lab", "lifecycle", "merge", "observe", "store", "validate"},
 	"bench/zone":   {},
 	"cmd/coredns":  {""},
 	"cmd/mske":     {"announce", "cns", "domain", "fetch", "keys", "merge", "observe", "status", "validate"},

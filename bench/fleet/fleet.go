@@ -193,6 +193,7 @@ func (f *fleet) unbound() string {
 	module-config: "validator iterator"
 	trust-anchor-file: "%[3]s/anchor.ds"
 	qname-minimisation: no
+	local-zone: "test." nodefault
 	outgoing-range: 4096
 	num-queries-per-thread: 2048
 	rrset-cache-size: 1g

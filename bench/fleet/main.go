@@ -4,6 +4,7 @@
 //	fleet write -dir DIR -zones 100000   writes keys, Corefiles and questions
 //	fleet warm -dir DIR                  writes the state file of a fleet in its steady state
 //	fleet world -dir DIR                 answers for the rest of the DNS
+//	fleet collect -dir DIR               collects all announcements, twice
 //	fleet -conf DIR/Corefile             is CoreDNS
 package main
 
@@ -26,25 +27,19 @@ import (
 
 func main() {
 	dnsserver.Directives = []string{"root", "bind", "ready", "pprof", "prometheus", "errors", "mske", backendName}
-	if len(os.Args) < 2 || os.Args[1] != "write" && os.Args[1] != "warm" && os.Args[1] != "world" {
+	f := new(fleet)
+	commands := map[string]func() error{"write": f.write, "warm": f.warm, "world": f.serveWorld, "collect": f.collect}
+	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
 		coremain.Run()
 		return
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
-	f := new(fleet)
 	flags.StringVar(&f.dir, "dir", ".", "where the files are")
 	flags.IntVar(&f.zones, "zones", 100_000, "how many zones there are")
 	flags.IntVar(&f.hosts, "hosts", 40, "how many external nameservers, of which each zone has two")
 	flags.StringVar(&f.port, "port", "5391", "port of all servers")
 	_ = flags.Parse(os.Args[2:])
-	run := f.write
-	switch os.Args[1] {
-	case "warm":
-		run = f.warm
-	case "world":
-		run = f.serveWorld
-	}
-	if err := run(); err != nil {
+	if err := commands[os.Args[1]](); err != nil {
 		log.Fatal(err)
 	}
 }
