@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -30,8 +32,10 @@ func (f *fleet) collect() error {
 		return err
 	}
 	by := fetch.New(client, anchors, fetch.Options{})
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
 	for p := range f.hosts { // the chain is to be warm, as that of a server is
-		if r := by.Fetch(context.Background(), zoneName(p), hostName(p), merge.Announcement{}); r.Verdict != fetch.Secure {
+		if r := by.Fetch(ctx, zoneName(p), hostName(p), merge.Announcement{}); r.Verdict != fetch.Secure {
 			return fmt.Errorf("%s: %s: %s", r.Host, r.Verdict, r.Reason)
 		}
 	}
@@ -44,7 +48,7 @@ func (f *fleet) collect() error {
 				for n := next.Add(1) - 1; n < int64(2*f.zones); n = next.Add(1) - 1 {
 					i := int(n / 2)
 					host := hostName(f.peers(i)[n%2])
-					if r := by.Fetch(context.Background(), zoneName(i), host, merge.Announcement{}); r.Verdict != fetch.Secure {
+					if r := by.Fetch(ctx, zoneName(i), host, merge.Announcement{}); r.Verdict != fetch.Secure {
 						failed.Add(1)
 					}
 				}
