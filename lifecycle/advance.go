@@ -312,8 +312,8 @@ func (a *advance) sync() {
 		return
 	}
 	if a.SyncFrom.IsZero() {
-		began := latest(a.ConvergedSince, a.DSSince)
-		a.SyncFrom = latest(a.HeldDS.After(began), a.HeldKeys.After(began), a.leaversForgotten(), a.Grown.Add(notice))
+		began := latest(a.ConvergedSince, a.DSSince, a.Grown)
+		a.SyncFrom = latest(a.HeldDS.After(began), a.HeldKeys.After(began), a.leaversForgotten(), a.Grown.Add(a.c.notice()))
 	}
 	if a.SyncedAt.IsZero() && !a.ConvergedAt.Before(a.SyncFrom) && !a.DSAt.Before(a.SyncFrom) {
 		a.SyncedAt = a.now

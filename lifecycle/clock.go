@@ -9,7 +9,7 @@ import (
 // ends, so that none gets shorter or longer: for when the clock was set
 // (rule M6). What s shares with others is not changed.
 func (s State) Edit(edit func(since time.Time) time.Time) State {
-	synced := latest(s.ConvergedSince, s.DSSince)
+	synced := latest(s.ConvergedSince, s.DSSince, s.Grown)
 	along(edit, synced, &s.SyncFrom)
 	along(edit, s.DSAt, &s.HeldDS.Until, &s.AbsentFrom)
 	var heard time.Time

@@ -13,7 +13,7 @@ func (a *advance) depart() {
 	gone := func(h Host) bool {
 		from := a.c.leaves(h)
 		return !a.f.Held && !a.c.own(h.Name) && !h.Missing.IsZero() && known && !a.now.Before(from) && !a.NSAt.Before(from) &&
-			!h.Clear.Before(from) && a.now.Sub(h.Clear) <= fresh
+			!h.Clear.Before(from) && a.now.Sub(h.Clear) <= a.c.fresh()
 	}
 	a.clear()
 	for i := range a.Hosts {

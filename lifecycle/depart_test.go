@@ -76,7 +76,7 @@ func TestWhatKeepsALeaver(t *testing.T) {
 		}, false},
 		{"nobody was asked lately", func(z *life) (Parent, Look) {
 			z.read(Parent{}, z.good(a1))
-			return z.pass(fresh+time.Second).parent(nil, a1), Look{}
+			return z.pass(z.c.fresh()+time.Second).parent(nil, a1), Look{}
 		}, true},
 	} {
 		z := settled(t)

@@ -38,13 +38,6 @@ const (
 	// longer taken to be as it was seen last (section 5).
 	patience = time.Hour
 
-	// fresh is how old what a nameserver said may be to have a host forgotten,
-	// and notice how long before NS may gain a host it has to be plain from
-	// outside that the owner wants it: longer, so that one of two that know of
-	// different wishes sees the other's.
-	fresh  = 3 * time.Minute
-	notice = 5 * time.Minute
-
 	// MaxHosts is the most nameservers of a zone that are remembered: those of
 	// ours and the external ones of rule D2, and as many that are leaving.
 	MaxHosts = 96
@@ -66,6 +59,14 @@ func (c Config) own(host string) bool { return slices.Contains(c.Own, host) }
 func (c Config) external(hosts ...[]string) []string {
 	return slices.DeleteFunc(union(hosts...), c.own)
 }
+
+// fresh is how old what a nameserver said may be to have a host forgotten, and
+// notice how long, at least, before NS may gain a host it has to be plain from
+// outside that the owner wants it: longer, so that one of two that know of different
+// wishes sees the other's. Providers differ in RefreshMin, but the wait is no less
+// than the TTL of DNSKEY, too.
+func (c Config) fresh() time.Duration  { return 3 * c.RefreshMin }
+func (c Config) notice() time.Duration { return 5 * c.RefreshMin }
 
 // gap is the longest time between two readings that still tells of the time
 // between them.

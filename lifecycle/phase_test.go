@@ -130,14 +130,34 @@ func TestNSGainsAHostOnlyOnceItIsPlainThatItIsWanted(t *testing.T) {
 	z.f.Target, z.f.NS = []string{a1}, []string{a1}
 	z.pass(time.Hour).read(z.parent(both, a1, b1), z.good(a1, b1)).expect(Synced)
 	z.f.Target = []string{a1, b1}
-	z.pass(time.Minute).read(Parent{}, Look{}).expect(Converged)
-	z.pass(notice-time.Second).read(z.parent(both, a1, b1), z.good(a1, b1)).expect(Converged)
-	z.pass(time.Second).read(z.parent(both, a1), z.good(a1, b1).spoil(b1, lacks)).expect(Joint)
+	again := z.pass(time.Minute).now
+	z.read(Parent{}, Look{}).expect(Converged)
+	if wait := z.s.SyncFrom.Sub(again); wait != 24*time.Hour {
+		t.Errorf("Expected a wait for the longest TTL, got %v", wait)
+	}
+	z.pass(time.Minute).read(z.parent(both, a1), z.good(a1, b1).spoil(b1, lacks)).expect(Joint)
 	z.read(z.parent(both, a1), z.good(a1, b1)).expect(Converged)
 	for range 25 {
 		z.pass(time.Hour).read(z.parent(both, a1), z.good(a1, b1))
 	}
 	z.expect(Synced)
+
+	// However short the TTLs, the others get to see it.
+	p := z.parent(both, a1, b1)
+	p.DSTTL = time.Second
+	short := z.good(a1, b1)
+	for i := range short.Seen {
+		short.Seen[i].KeyTTL = time.Second
+	}
+	z.c.TTL = time.Second
+	z.read(p, short)
+	z.f.Target = []string{a1}
+	z.pass(72*time.Hour).read(Parent{}, Look{})
+	z.f.Target = []string{a1, b1}
+	z.read(Parent{}, Look{})
+	if wait := z.s.SyncFrom.Sub(z.now); wait != z.c.notice() {
+		t.Errorf("Expected a wait of %v, got %v", z.c.notice(), wait)
+	}
 }
 
 func TestTheWaitEndsWithReadingsMadeAfterIt(t *testing.T) {
