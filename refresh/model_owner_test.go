@@ -14,6 +14,10 @@ import (
 // come back with old keys, is a risk that the owner is told of.
 const modelOutage = 50 * time.Minute
 
+// modelSkew is how far clocks are ahead or behind at most. What one is set by stays
+// below an hour, so that it is believed at once.
+const modelSkew = 25 * time.Minute
+
 // owner is who decides which providers a zone has. They do what mske says may be
 // done, in whatever order and as late as chance has it.
 type owner struct {
@@ -92,6 +96,7 @@ func (m *model) live(p *modelProvider) {
 		p.unstored = true
 		m.in(time.Minute, 3*time.Hour, func() { p.unstored = false; p.decide() })
 	})
+	m.every(12*time.Hour, 48*time.Hour, p.setClock)
 	m.every(5*time.Minute, 40*time.Minute, p.operate)
 	if p.fixed != nil {
 		m.every(time.Minute, 2*time.Hour, p.copyJoint)
@@ -115,6 +120,17 @@ func (p *modelProvider) restart() {
 			p.start()
 		}
 	})
+}
+
+// setClock lets somebody set the provider's clock. While it does not run, nobody
+// can know.
+func (p *modelProvider) setClock() {
+	if !p.runs() || p.unstored {
+		return
+	}
+	p.skew = p.m.between(0, 2*modelSkew) - modelSkew
+	p.m.logf("%s has a clock that is %v ahead", p.host, p.skew)
+	p.look()
 }
 
 // provision brings the zone to a provider.
@@ -318,11 +334,11 @@ func (m *model) retire() {
 		}
 		r, runs := p.report()
 		switch {
-		case runs && r.Phase == "left" && !r.DeleteFrom.IsZero() && !r.DeleteFrom.After(m.now):
+		case runs && r.Phase == "left" && !r.DeleteFrom.IsZero() && !r.DeleteFrom.After(p.now()):
 			m.count["left"]++
 			p.stop()
 			p.here, p.record, p.roll = false, nil, nil
-		case p.fixed != nil && p.fixed.up && m.caches.reach[p.host].Before(m.now):
+		case p.fixed != nil && p.fixed.up && m.caches.reach[p.host].Add(max(p.fixed.ttl, m.dataTTL)).Before(m.now):
 			p.here, p.fixed = false, &shown{}
 			m.serve(p)
 		}
@@ -405,7 +421,7 @@ func (p *modelProvider) operate() {
 	case r.signs || r.flags == 257 && !p.csk:
 		p.endRoll()
 	default:
-		if from := p.keyReport(r.next).SignFrom; !from.IsZero() && !from.After(m.now) || m.plan.reckless {
+		if from := p.keyReport(r.next).SignFrom; !from.IsZero() && !from.After(p.now()) || m.plan.reckless {
 			p.signWith(r.next, r.old)
 			r.signs = true
 			if r.hasty {
@@ -432,8 +448,8 @@ func (p *modelProvider) beginRoll() {
 	}
 	r.next = m.newKey(p, r.flags)
 	if m.chance(30) {
-		at := m.now.Add(m.between(0, 3*time.Hour))
-		r.next.Timing = keys.Timing{Created: m.now, Publish: at, Activate: at.Add(m.between(0, 8*time.Hour))}
+		at := p.now().Add(m.between(0, 3*time.Hour))
+		r.next.Timing = keys.Timing{Created: p.now(), Publish: at, Activate: at.Add(m.between(0, 8*time.Hour))}
 	}
 	p.roll = r
 	m.logf("%s gets key %s to replace %s, hasty %v", p.host, m.tell(m.keysIn(ids([]*keys.Key{r.next}))), m.tell(m.keysIn(ids([]*keys.Key{r.old}))), r.hasty)
@@ -467,7 +483,7 @@ func (p *modelProvider) replaceBehind(next, old *keys.Key) {
 // endRoll takes the old key away: its file, or its time is over.
 func (p *modelProvider) endRoll() {
 	m, r := p.m, p.roll
-	if from := p.keyReport(r.old).GoFrom; !r.hasty && (from.IsZero() || from.After(m.now)) {
+	if from := p.keyReport(r.old).GoFrom; !r.hasty && (from.IsZero() || from.After(p.now())) {
 		return
 	}
 	p.replaceBehind(r.next, r.old)
@@ -478,12 +494,12 @@ func (p *modelProvider) endRoll() {
 		}
 		old := *k
 		if m.chance(50) {
-			old.Gone, old.Timing.Delete = true, m.now
+			old.Gone, old.Timing.Delete = true, p.now()
 		} else {
-			old.Timing = keys.Timing{Created: modelEpoch, Publish: modelEpoch, Activate: modelEpoch, Inactive: m.now.Add(m.between(0, time.Hour))}
+			old.Timing = keys.Timing{Created: modelEpoch, Publish: modelEpoch, Activate: modelEpoch, Inactive: p.now().Add(m.between(0, time.Hour))}
 			old.Timing.Delete = old.Timing.Inactive.Add(m.between(0, time.Hour))
 			if m.chance(50) {
-				old.Timing.SyncDelete = m.now
+				old.Timing.SyncDelete = p.now()
 			}
 		}
 		files[i] = &old

@@ -45,9 +45,10 @@ type modelProvider struct {
 	// cut are the hosts that it cannot reach.
 	cut map[string]bool
 
-	fixed *shown // of a provider without mske: what it serves
-	csk   bool   // it has keys for both purposes
-	sep   bool   // the plugins behind mske know all of its keys
+	skew  time.Duration // its clock is ahead by that
+	fixed *shown        // of a provider without mske: what it serves
+	csk   bool          // it has keys for both purposes
+	sep   bool          // the plugins behind mske know all of its keys
 	roll  *roll
 }
 
@@ -125,10 +126,10 @@ func (p *modelProvider) Fetch(context.Context, string, string, merge.Announcemen
 
 // start begins with what is stored, as Start does.
 func (p *modelProvider) start() {
-	began := p.m.now
+	start, began := p.m.now, p.now()
 	cfg := p.cfg
 	e := New(Config{Zones: []*Zone{&cfg}, Publisher: p, Log: p})
-	e.clock = func() (time.Time, time.Duration) { return p.m.now, p.m.now.Sub(began) }
+	e.clock = func() (time.Time, time.Duration) { return p.now(), p.m.now.Sub(start) }
 	p.e, p.z, p.partial = e, e.zones[0], nil
 	z := p.z
 	p.files = slices.DeleteFunc(p.files, func(k *keys.Key) bool { return k.Gone })
@@ -176,6 +177,9 @@ func (p *modelProvider) stop() {
 	p.m.serve(p)
 }
 
+// now is the time by the provider's clock.
+func (p *modelProvider) now() time.Time { return p.m.now.Add(p.skew) }
+
 // runs reports whether there is an engine.
 func (p *modelProvider) runs() bool { return p.e != nil }
 
@@ -212,7 +216,7 @@ func (p *modelProvider) collect() {
 		}
 		c := p.z.fetching[host]
 		if c == nil {
-			if c = p.z.newCollection(host, p.m.now); c == nil {
+			if c = p.z.newCollection(host, p.now()); c == nil {
 				continue
 			}
 			c.line = p.e.loop.fetches.join(place{p, host})
@@ -222,7 +226,7 @@ func (p *modelProvider) collect() {
 		if i := peer(p.z.facts.state.Peers, host); i >= 0 {
 			known = p.z.facts.state.Peers[i].Announcement
 		}
-		c.asked = p.m.now
+		c.asked = p.now()
 		p.e.collected(p.z, c, p.m.fetch(p, host, known), 0)
 	}
 	p.decide()
@@ -308,18 +312,19 @@ func (p *modelProvider) addOnly(j *job) {
 // await sees to it that the next decision that time alone brings is made, and
 // that a deadline is looked at.
 func (p *modelProvider) await() {
+	world := func(at time.Time) time.Time { return at.Add(-p.skew) }
 	z := p.z
-	if at := z.decideAt; at.After(p.m.now) {
-		p.m.at(at.Add(p.m.between(0, time.Minute)), func() {
-			if p.z == z && due(z.decideAt, p.m.now) {
+	if at := z.decideAt; at.After(p.now()) {
+		p.m.at(world(at).Add(p.m.between(0, time.Minute)), func() {
+			if p.z == z && due(z.decideAt, p.now()) {
 				p.decide()
 			}
 		})
 	}
-	if at := z.outside.report.Next; at.After(p.m.now) && !at.Equal(p.m.awaited[p.host]) {
+	if at := z.outside.report.Next; at.After(p.now()) && !at.Equal(p.m.awaited[p.host]) {
 		p.m.awaited[p.host] = at
-		p.m.at(at.Add(p.m.between(0, 2*time.Minute)), func() { p.readParent() })
-		p.m.at(at.Add(p.m.between(0, 2*time.Minute)), func() { p.beginSight(); p.endSight() })
+		p.m.at(world(at).Add(p.m.between(0, 2*time.Minute)), func() { p.readParent() })
+		p.m.at(world(at).Add(p.m.between(0, 2*time.Minute)), func() { p.beginSight(); p.endSight() })
 	}
 }
 
@@ -405,7 +410,7 @@ func (p *modelProvider) noteAnnouncement() {
 		return
 	}
 	now.is.TTL = p.cfg.TTL
-	now.is.Inception = merge.Inceptions{DNSKEY: now.at, CDNSKEY: now.at, CDS: now.at}
+	now.is.Inception = merge.Inceptions{DNSKEY: p.now(), CDNSKEY: p.now(), CDS: p.now()}
 	p.said = append(p.said, now)
 }
 

@@ -33,8 +33,9 @@ func explain(t *testing.T, seed uint64, plan modelPlan) string {
 
 // TestModel holds that, whatever happens in whatever order, any RRset that some
 // cache may hold validates with any DNSKEY and DS RRset that some cache may hold:
-// two to five providers come and go, roll their keys, restart, cannot reach each
-// other or the parent, and see old announcements, as chance has it. The long form:
+// two to five providers come and go, roll their keys, restart, have clocks that are
+// wrong and set, cannot reach each other or the parent, know of different CNS for
+// hours, and see old announcements, as chance has it. The long form:
 //
 //	go test ./refresh -run TestModel -timeout 0 -v -args -model.schedules 2000 -model.days 4
 //

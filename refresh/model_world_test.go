@@ -154,7 +154,7 @@ func newModel(t *testing.T, seed uint64, plan modelPlan) *model {
 }
 
 func (m *model) addProvider(name string, static bool) {
-	p := &modelProvider{m: m, host: "ns1." + name + ".example.net.", cut: make(map[string]bool), csk: m.chance(30), sep: m.chance(50)}
+	p := &modelProvider{m: m, host: "ns1." + name + ".example.net.", cut: make(map[string]bool), skew: m.between(0, 2*modelSkew) - modelSkew, csk: m.chance(30), sep: m.chance(50)}
 	p.cfg = Zone{Name: zoneName, Nameservers: []string{p.host}, Fetcher: p, Outside: p,
 		RefreshMin: time.Minute, RefreshMax: []time.Duration{10 * time.Minute, time.Hour}[m.r.IntN(2)], TTL: min(m.ttl(), m.dataTTL), MaxZoneTTL: m.dataTTL}
 	if static {
