@@ -57,9 +57,11 @@ func Hosts(s State, f Facts) []string {
 // drops those that nothing depends on.
 func (a *advance) remember() {
 	wanted := slices.Concat(a.c.Own, a.f.Peers, a.f.Target, a.f.NS, a.ParentNS)
-	// Nobody wants the others, but caches were told of them, and that counts if
-	// they are wanted later and then no longer.
-	a.Hosts = slices.DeleteFunc(a.Hosts, func(h Host) bool { return !slices.Contains(wanted, h.Name) && !h.cached(a.now) })
+	// Nobody wants the others, but caches were told of them: that counts for what
+	// a zone was seeded with, and if they are wanted later and then no longer.
+	a.Hosts = slices.DeleteFunc(a.Hosts, func(h Host) bool {
+		return !slices.Contains(wanted, h.Name) && !h.cached(a.now) && !h.HeldDown()
+	})
 	for _, name := range wanted {
 		if a.host(name) == nil && len(a.Hosts) == MaxHosts {
 			a.makeRoom(wanted)
@@ -90,6 +92,10 @@ func (a *advance) remember() {
 		return !slices.ContainsFunc(a.f.Keys, func(o OwnKey) bool { return o.Key == k.Key })
 	})
 }
+
+// HeldDown reports whether h is none of the zone's any more, but caches may need
+// what it served (rule D3).
+func (h Host) HeldDown() bool { return h.Delegated && !h.Missing.IsZero() }
 
 // cached reports whether caches may hold an NS RRset that names h.
 func (h Host) cached(now time.Time) bool {

@@ -298,6 +298,11 @@ func (z *zone) seed(now time.Time) {
 	if z.facts.unsteady {
 		return // no wait ends
 	}
+	for _, h := range s.Life.Hosts {
+		if h.HeldDown() && !z.own(h.Name) {
+			hosts = append(hosts, h.Name)
+		}
+	}
 	known := func(host string) bool { return peer(s.Peers, host) >= 0 || z.facts.explained[host] }
 	accounted := z.facts.looked && !s.Life.NSAt.Before(z.began) && !slices.ContainsFunc(hosts, func(h string) bool { return !known(h) })
 	s.Seed = s.Seed.Settle(accounted, z.MaxZoneTTL, now)

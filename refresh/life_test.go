@@ -369,6 +369,34 @@ func TestAColdStartIsSeededFromTheZoneItself(t *testing.T) {
 	})
 }
 
+// Keys of a seed belong to no host. One that leaves without having told its keys has
+// them kept like any other's.
+func TestASeedOutlivesTheHoldDownOfItsHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.online()
+		p := newProvider(t)
+		n.serves(theirNS, p)
+		n.change(func(n *internet) { n.ds = digestsOf(w.ksk.ID(), p.ksk) })
+		w.peers.set(theirNS, verdict(fetch.Unreachable))
+		n.delegate(ourNS, theirNS)
+		n.change(func(n *internet) { n.hosts[theirNS].dnskey = append(n.hosts[theirNS].dnskey, newProvider(t).zsk) })
+		w.startMinutely()
+		w.pass(5 * time.Minute)
+		seeded := len(w.apex().DNSKEY.RRset.RRs)
+		n.change(func(n *internet) { n.hosts[theirNS].signers = []merge.Key{newProvider(t).ksk} })
+		w.pass(2 * time.Hour)
+		n.delegate(ourNS)
+		// An hour of NS and the day of max_zone_ttl, from the reading that lacks it.
+		w.pass(25 * time.Hour)
+		if now := len(w.apex().CDNSKEY.RRset.RRs); now != 2 || len(w.apex().DNSKEY.RRset.RRs) != seeded {
+			t.Errorf("Expected %d keys to be kept, and 2 in CDS, got %d and %d", seeded, len(w.apex().DNSKEY.RRset.RRs), now)
+		}
+		w.pass(29 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+	})
+}
+
 func TestAColdStartWithoutDSServesWhatThereIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
