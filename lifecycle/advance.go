@@ -265,6 +265,10 @@ func (a *advance) hear() {
 // caches may hold that. One of the target that is behind sends resolvers to a host
 // that the others name no more.
 func (a *advance) list() {
+	quiet := slices.ContainsFunc(hosts(a.State, a.f), func(name string) bool {
+		seen, asked := a.look.seen(name)
+		return (!asked || seen.Silent) && !excused(&a.State, a.f, name, a.now)
+	})
 	for i := range a.Hosts {
 		h := &a.Hosts[i]
 		var ttl time.Duration
@@ -283,7 +287,7 @@ func (a *advance) list() {
 			}
 		}
 		h.ListedBy = union(listed)
-		if len(h.ListedBy) > 0 || a.look.At.IsZero() {
+		if len(h.ListedBy) > 0 || a.look.At.IsZero() || quiet {
 			ttl = max(ttl, h.Child.TTL) // until it is read otherwise
 		}
 		if slices.Contains(a.f.NS, h.Name) {

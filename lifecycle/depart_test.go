@@ -261,6 +261,20 @@ func TestAHostThatIsStillWantedElsewhereKeepsItsKeys(t *testing.T) {
 	z.pass(time.Hour).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, false)
 }
 
+// What was not heard has not changed: a leaver that is silent may name itself still.
+func TestALeaversOwnNSCountsWhileItIsSilent(t *testing.T) {
+	z := settled(t)
+	z.f.Target, z.f.NS = []string{a1}, []string{a1}
+	listing := func(s *Seen) { s.NS, s.NSTTL = []string{a1, b1}, 100*time.Hour }
+	z.pass(time.Hour).read(z.parent(nil, a1, b1), z.good(a1, b1).spoil(b1, listing))
+	z.pass(50*time.Minute).read(z.parent(nil, a1, b1), z.good(a1, b1).spoil(b1, silent))
+	last := z.pass(time.Minute).now
+	z.read(z.parent(nil, a1), z.good(a1))
+	if l := z.report().Leaving; len(l) != 1 || !l[0].Until.Equal(last.Add(100*time.Hour+24*time.Hour)) {
+		t.Errorf("Expected %s to be kept for 124h from %v, got %+v", b1, last, l)
+	}
+}
+
 // A nameserver of the zone may name one in NS that nobody asked for. If that is
 // wanted later, and then no longer, caches still know of it.
 func TestAHostThatWasNamedBeforeItWasWantedIsHeldDown(t *testing.T) {

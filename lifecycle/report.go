@@ -80,6 +80,9 @@ func ReportOf(c Config, s State, f Facts, l Look, now time.Time) Report {
 	if s.Phase == Single { // more nameservers of our own
 		r.MayAdd = !s.SyncedAt.IsZero() || s.insecure()
 	}
+	if s.Phase != Insecure && len(unheard(s, f)) > 0 {
+		r.MayAdd = false
+	}
 	stay := common(f.NS, f.Target)
 	switch {
 	case r.MayAdd:
@@ -154,9 +157,23 @@ func waits(c Config, s State, f Facts, l Look, now time.Time) []string {
 	case Converged:
 		return unsynced(c, s, f)
 	case Synced:
-		return differs(s, f)
+		var why []string
+		for _, name := range unheard(s, f) {
+			why = append(why, name+" does not answer, so NS may not gain it now")
+		}
+		return append(why, differs(s, f)...)
 	}
 	return nil
+}
+
+// unheard returns the hosts that NS is to gain and that did not answer when they
+// were last asked: that they were as they have to be before does not say that they
+// will be.
+func unheard(s State, f Facts) []string {
+	return slices.DeleteFunc(minus(f.Target, f.NS), func(name string) bool {
+		h := s.host(name)
+		return h == nil || h.Silent.IsZero()
+	})
 }
 
 func missing(f Facts) []string {
