@@ -35,6 +35,8 @@ type advance struct {
 	f    Facts
 	look Look
 	now  time.Time
+
+	delegated bool // the parent's NS was read, too
 }
 
 // hosts returns those that resolvers may ask, now or once the zone is as the
@@ -221,8 +223,9 @@ func Unnamed(zone string, ds []merge.DS, j merge.Joint) []merge.Ref {
 
 // readNS takes over what the parent delegates to.
 func (a *advance) readNS(p Parent) {
+	before := a.NSAt
 	if p.NSRead {
-		a.NSAt, a.ParentNS = p.At, union(p.NS)
+		a.NSAt, a.ParentNS, a.delegated = p.At, union(p.NS), true
 		a.remember()
 	}
 	for i := range a.Hosts {
@@ -231,6 +234,9 @@ func (a *advance) readNS(p Parent) {
 		case !p.NSRead:
 		case slices.Contains(p.NS, h.Name):
 			h.Parent, h.Delegated = h.Parent.read(p.At, p.NSTTL), true
+		case h.Child.TTL > 0 || h.Child.Until.After(before):
+			// The parent may have named it, as the zone did, until just now.
+			h.Parent = h.Parent.read(p.At, p.NSTTL).read(p.At, 0)
 		default:
 			h.Parent = h.Parent.read(p.At, 0)
 		}
@@ -307,9 +313,15 @@ func (a *advance) want() {
 	if !a.f.Read {
 		return
 	}
-	if len(a.Target) > 0 && len(minus(a.f.Target, a.Target)) > 0 {
+	if more := minus(a.f.Target, a.Target); len(a.Target) > 0 && len(more) > 0 {
 		a.Grown = a.now
 		a.SyncFrom, a.SyncedAt = time.Time{}, time.Time{}
+		for _, name := range more {
+			// Nobody looks at us any more to see that we are wanted again.
+			if h := a.host(name); a.c.own(name) && h != nil && h.HeldDown() {
+				a.Grown = latest(a.Grown, h.Until.Add(2*a.c.RefreshMax))
+			}
+		}
 	}
 	a.Target = union(a.f.Target)
 }

@@ -20,7 +20,7 @@ func (a *advance) depart() {
 		switch h := &a.Hosts[i]; {
 		case slices.Contains(there, h.Name) || len(h.ListedBy) > 0:
 			h.Missing, h.Until = time.Time{}, time.Time{}
-		case known && h.Missing.IsZero():
+		case known && a.delegated && h.Missing.IsZero(): // until then the parent may name it
 			h.Missing = a.now
 			if h.Delegated {
 				h.Until = a.holdDown(*h)

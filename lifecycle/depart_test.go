@@ -96,7 +96,7 @@ func TestANameserverThatIsBehindStartsTheHoldDownAnew(t *testing.T) {
 	z.read(z.parent(nil, a1, c1), behind())
 	z.pass(200*time.Hour).read(z.parent(nil, a1, c1), z.good(a1, c1).spoil(c1, silent)).expectKept(b1, true)
 	z.pass(time.Hour).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, true)
-	z.pass(2*time.Hour+24*time.Hour-time.Second).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, true)
+	z.pass(48*time.Hour+24*time.Hour-time.Second).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, true)
 	z.pass(time.Second).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, false)
 }
 
@@ -261,6 +261,46 @@ func TestAHostThatIsStillWantedElsewhereKeepsItsKeys(t *testing.T) {
 	z.pass(time.Hour).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, false)
 }
 
+// While the parent cannot be read it may name a host, as the zone does, and that may
+// end with the next reading that can be made.
+func TestAHostIsNotMissedBeforeTheParentWasReadWithoutIt(t *testing.T) {
+	z := newLife(t)
+	z.read(z.parent(nil, a1), z.good(a1, b1))
+	z.f.NS = []string{a1, b1}
+	z.pass(time.Hour).read(Parent{}, z.good(a1, b1))
+	z.f.Target, z.f.NS = []string{a1}, []string{a1}
+	z.pass(time.Hour).read(Parent{}, z.good(a1))
+	if h := z.s.host(b1); !h.Missing.IsZero() {
+		t.Errorf("Expected %s not to be missed before the parent was read, got %+v", b1, h)
+	}
+	z.pass(72*time.Hour).read(z.parent(nil, a1), z.good(a1))
+	z.expectKept(b1, true)
+	if l := z.report().Leaving; len(l) != 1 || !l[0].Until.Equal(z.now.Add(72*time.Hour)) {
+		t.Errorf("Expected %s to be kept for the parent's NS TTL and max_zone_ttl, got %+v", b1, l)
+	}
+}
+
+// Nobody looks at a leaver to see that it is wanted again, and while caches know of it
+// what it serves as NS matters.
+func TestALeaverThatIsBackNamesItselfAfterTheHoldDownOnly(t *testing.T) {
+	z := settled(t)
+	z.f.Target, z.f.NS = []string{b1}, []string{b1}
+	both := digests(ksk(1), ksk(2))
+	z.pass(time.Hour).read(z.parent(both, b1), z.good(b1)).expect(Left)
+	from := z.report().DeleteFrom.Add(2 * z.c.RefreshMax)
+	z.f.Target = []string{a1, b1}
+	for z.now.Before(from) {
+		z.pass(time.Hour).read(z.parent(both, b1), z.good(a1, b1))
+		if z.report().MayAdd {
+			t.Fatalf("Expected us not to be named again before %v, got %s at %v", from, z.report(), z.now)
+		}
+	}
+	for range 26 {
+		z.pass(time.Hour).read(z.parent(both, b1), z.good(a1, b1))
+	}
+	z.expect(Synced)
+}
+
 // What was not heard has not changed: a leaver that is silent may name itself still.
 func TestALeaversOwnNSCountsWhileItIsSilent(t *testing.T) {
 	z := settled(t)
@@ -290,7 +330,7 @@ func TestAHostThatWasNamedBeforeItWasWantedIsHeldDown(t *testing.T) {
 		z.expectKept(c1, true)
 		z.pass(time.Hour).read(z.parent(nil, a1), z.good(a1))
 	}
-	z.pass(2*time.Hour).read(z.parent(nil, a1), z.good(a1)).expectKept(c1, false)
+	z.pass(8*time.Hour).read(z.parent(nil, a1), z.good(a1)).expectKept(c1, false)
 }
 
 // A leaver that drops itself from NS later than the others did was asked for
