@@ -333,6 +333,9 @@ func (a *advance) sync() {
 		a.SyncFrom, a.SyncedAt = time.Time{}, time.Time{}
 		return
 	}
+	if a.SyncFrom.IsZero() && len(lingering(&a.State, a.f)) > 0 {
+		return
+	}
 	if a.SyncFrom.IsZero() {
 		began := latest(a.ConvergedSince, a.DSSince, a.Grown)
 		a.SyncFrom = latest(a.HeldDS.After(began), a.HeldKeys.After(began), a.leaversForgotten(), a.Grown.Add(a.c.notice()))

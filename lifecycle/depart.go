@@ -93,6 +93,16 @@ func (a *advance) leaversForgotten() time.Time {
 	return from
 }
 
+// lingering returns the peers that are none of the zone's any more but that a
+// nameserver of the target still names in NS: until that ends, resolvers ask hosts
+// that nobody looks at.
+func lingering(s *State, f Facts) []Host {
+	there := hosts(*s, f)
+	return slices.DeleteFunc(slices.Clone(s.Hosts), func(h Host) bool {
+		return len(h.ListedBy) == 0 || slices.Contains(there, h.Name) || !slices.Contains(f.Peers, h.Name)
+	})
+}
+
 // leaves returns from when a reading that still lacks h, which is missing, ends
 // its retention. One that never was in NS leaves with the second.
 func (c Config) leaves(h Host) time.Time {

@@ -280,6 +280,33 @@ func TestAHostIsNotMissedBeforeTheParentWasReadWithoutIt(t *testing.T) {
 	}
 }
 
+// A nameserver that is behind sends resolvers to a leaver that nobody looks at: what
+// comes now waits until that has ended.
+func TestWhatComesWaitsForNSThatIsBehind(t *testing.T) {
+	z := settled(t)
+	both := digests(ksk(1), ksk(2))
+	z.f.Target, z.f.NS, z.f.Peers = []string{a1, c1}, []string{a1, c1}, []string{b1, c1}
+	z.f.Keys = append(z.f.Keys, OwnKey{Key: zsk(9), SignsData: true, Published: z.now})
+	look := func(ns ...string) Look {
+		l := z.good(a1, c1).spoil(c1, func(s *Seen) { s.NS = ns })
+		for i := range l.Seen {
+			l.Seen[i].Keys = append(l.Seen[i].Keys, zsk(9))
+		}
+		return l
+	}
+	for range 10 {
+		z.pass(time.Hour).read(z.parent(both, a1, c1), look(a1, b1))
+		z.expect(Converged, "NS at ns1.example.com. still names ns1.example.org.")
+		if k := z.keyOf(zsk(9)); !k.Everywhere.IsZero() {
+			t.Fatalf("Expected a key that %s may lack not to be everywhere, got %+v", b1, k)
+		}
+	}
+	z.pass(time.Hour).read(z.parent(both, a1, c1), look(a1, c1)).expect(Converged, "until")
+	if k := z.keyOf(zsk(9)); !k.KnownFrom.Equal(z.now.Add(72 * time.Hour)) {
+		t.Errorf("Expected the key to be known once caches have forgotten %s, got %+v", b1, k)
+	}
+}
+
 // Nobody looks at a leaver to see that it is wanted again, and while caches know of it
 // what it serves as NS matters.
 func TestALeaverThatIsBackNamesItselfAfterTheHoldDownOnly(t *testing.T) {

@@ -212,6 +212,12 @@ func unsynced(c Config, s State, f Facts) []string {
 			texts = append(texts, fmt.Sprintf("the parent's DS lacks key %d (%s)", ref.Tag, algorithm(ref.Algorithm)))
 		}
 		return texts
+	case s.SyncFrom.IsZero():
+		var texts []string
+		for _, h := range lingering(&s, f) {
+			texts = append(texts, fmt.Sprintf("NS at %s still names %s", strings.Join(h.ListedBy, ", "), h.Name))
+		}
+		return texts
 	}
 	return []string{fmt.Sprintf("caches may hold DS and DNSKEY as they were until %s", stamp(s.SyncFrom))}
 }

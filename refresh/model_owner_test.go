@@ -53,6 +53,7 @@ func (m *model) found() {
 	} else {
 		m.every(5*time.Minute, 3*time.Hour, m.scan)
 	}
+	m.every(2*time.Minute, 2*time.Hour, m.sync)
 	m.every(12*time.Hour, 48*time.Hour, func() {
 		m.parent.unreadable = true
 		m.in(time.Minute, 12*time.Hour, func() { m.parent.unreadable = false })
@@ -138,7 +139,7 @@ func (m *model) provision(p *modelProvider) {
 	if p.here {
 		return
 	}
-	p.here = true
+	p.here, p.got = true, m.now
 	m.logf("%s gets the zone", p.host)
 	p.newKeys()
 	p.record, p.roll = nil, nil
@@ -220,7 +221,7 @@ func (m *model) own() {
 	m.retire()
 	reached := slices.Equal(m.parent.ns, o.goal)
 	for _, p := range m.providers {
-		if slices.Contains(o.goal, p.host) && !slices.Equal(p.chain.NS, o.goal) {
+		if slices.Contains(o.goal, p.host) && !slices.Equal(p.zoneNS(), o.goal) {
 			reached = false
 		}
 	}
@@ -231,7 +232,7 @@ func (m *model) own() {
 		m.tellTarget()
 	case reached && m.chance(15), !reached && m.chance(2):
 		m.wish()
-	case !reached && o.named:
+	case !reached && o.named && !m.auto:
 		m.follow()
 	}
 }
@@ -277,6 +278,8 @@ func (m *model) follow() {
 	switch {
 	case m.plan.reckless:
 		ns = o.goal
+	case slices.ContainsFunc(ns, func(host string) bool { return !m.byHost(host).here || m.now.Sub(m.byHost(host).got) < time.Hour }):
+		return // it has no keys that anybody was told of
 	case len(ns) == 0 || !slices.Equal(p.z.facts.state.Target, o.goal):
 		return // it does not know yet
 	case !r.MayAdd && slices.ContainsFunc(ns, func(host string) bool { return !slices.Contains(m.parent.ns, host) }):
@@ -376,6 +379,36 @@ func (m *model) scan() {
 			m.setDS(ds)
 		})
 	})
+}
+
+// sync is the parent looking for CSYNC: if all nameservers that it delegates to
+// have it, and the same NS, it follows soon (RFC 7477, RFC 9975).
+func (m *model) sync() {
+	if m.parent.following {
+		return
+	}
+	var ns []string
+	for i, host := range m.parent.ns {
+		s := m.byHost(host).shown()
+		if !s.up || !s.csync || i > 0 && !slices.Equal(s.ns, ns) {
+			return
+		}
+		ns = s.ns
+	}
+	m.parent.following = true
+	m.count["CSYNC followed"]++
+	m.in(0, 5*time.Minute, func() {
+		m.parent.following = false
+		m.setNS(ns)
+	})
+}
+
+// zoneNS returns the NS RRset of the zone at the provider.
+func (p *modelProvider) zoneNS() []string {
+	if s := p.shown(); s.up {
+		return s.ns
+	}
+	return p.chain.NS
 }
 
 // agreed returns the DS RRset that all nameservers ask for, unless they do not

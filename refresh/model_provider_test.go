@@ -31,7 +31,8 @@ type modelProvider struct {
 	host string
 	cfg  Zone
 
-	here  bool    // it has the zone
+	here  bool // it has the zone
+	got   time.Time
 	e     *Engine // nil while it does not run
 	z     *zone
 	files []*keys.Key
@@ -81,6 +82,7 @@ type shown struct {
 	ns       []string
 	nsTTL    time.Duration
 	cns      []string
+	csync    bool
 }
 
 // fakeSigner stands for a private half.
@@ -384,7 +386,7 @@ func (p *modelProvider) shown() shown {
 	v, a := p.z.shown, p.z.apex
 	s := shown{up: true, failing: v.answer == failing, short: v.answer == keysAlone, noCDS: v.answer != full, data: p.chain.Signers, ns: p.chain.NS}
 	if ns := v.delegation.NS; len(ns) > 0 {
-		s.ns = ns
+		s.ns, s.csync = ns, v.delegation.CSYNC
 	}
 	s.denial = ids(a.Data)
 	if s.failing {

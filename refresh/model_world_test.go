@@ -40,6 +40,7 @@ type model struct {
 	dataTTL   time.Duration
 	nsTTL     time.Duration // of the zone's own NS
 	owner     owner
+	auto      bool // NS and CSYNC are mske's (delegation auto)
 	caches    *caches
 	awaited   map[string]time.Time
 
@@ -64,6 +65,7 @@ type modelParent struct {
 	nsTTL      time.Duration
 	unreadable bool
 	scanning   bool          // CDS, or about to act on it
+	following  bool          // about to act on CSYNC
 	delay      time.Duration // until it acts, at most
 }
 
@@ -148,6 +150,11 @@ func newModel(t *testing.T, seed uint64, plan modelPlan) *model {
 	n := 2 + m.r.IntN(4)
 	for i := range n {
 		m.addProvider(string(rune('a'+i)), n > 2 && i == n-1 && m.chance(40))
+	}
+	static := slices.ContainsFunc(m.providers, func(p *modelProvider) bool { return p.fixed != nil })
+	m.auto = m.chance(*modelAuto) && !static
+	for _, p := range m.providers {
+		p.cfg.Auto = m.auto
 	}
 	m.found()
 	return m
