@@ -128,6 +128,11 @@ func (p *planner) heirs(k *Key, ks []*Key) (heirs []*Key, wait string) {
 	if p.facts.DS == DSUnknown {
 		return nil, "the parent's DS has not been read, so whether another key can take its place is not known"
 	}
+	if p.facts.Left && p.facts.DS == DSThere {
+		// What the parent has of our keys is up to the others, who go by what
+		// we announced while we were one of them.
+		return nil, "our nameservers are none of the zone's any more, so that nobody learns of a key that is to take its place"
+	}
 	wait = "no other key of ours that is to stay signs DNSKEY"
 	for _, h := range ks {
 		if far, _ := p.wish(h); h.ID() == k.ID() || !h.Role.SecureEntry() || far != stays {

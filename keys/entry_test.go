@@ -44,6 +44,7 @@ func TestASecureEntryKeyGoesOnceAnotherTakesItsPlace(t *testing.T) {
 		{name: "it is to leave CDS alone", old: inDS(-90, -90), new: inDS(-90, -90), edit: func(k, _ *Key) { k.Timing.Delete, k.Timing.SyncDelete = time.Time{}, day(-1) }, want: "pk pk pk pk", wantNew: "pck pck pck pck"},
 		{name: "it is to sign no more", old: inDS(-90, -90), new: inDS(-90, -90), edit: func(k, _ *Key) { k.Timing.Delete, k.Timing.Inactive = time.Time{}, day(-1) }, want: "p p p p", wantNew: "pck pck pck pck"},
 		{name: "the plugins behind us have it", facts: Facts{Chain: []merge.Key{{}}}, old: inDS(-90, -90), new: inDS(-90, -90), want: "pk pk pk pk", wantNew: "pck pck pck pck", why: "stays in DNSKEY"},
+		{name: "nobody learns of the new one any more", facts: Facts{Left: true}, old: inDS(-90, -90), new: inDS(-90, -90), want: "pck pck pck pck", wantNew: "pck pck pck pck", why: "nobody learns of a key"},
 		{name: "its private half is gone", old: inDS(-90, -90), new: inDS(-9, 15), edit: func(k, _ *Key) { k.Signer = nil }, want: "p p - -", wantNew: "pck pck pck pck", why: "has left CDS"},
 		{name: "and DS does not name the other", old: inDS(-90, -90), new: Seen{KnownFrom: day(-9)}, edit: func(k, _ *Key) { k.Signer = nil }, want: "pc pc pc pc", wantNew: "pck pck pck pck", why: "stays in DNSKEY and CDS"},
 		{name: "a CSK that signed data", role: CSK, old: inDS(-90, -90), new: inDS(-90, -90), want: "p p - -", wantNew: "pck pck pck pck", why: "caches may hold its signatures"},

@@ -38,6 +38,8 @@ type Facts struct {
 	KeysTTL time.Duration
 	// Seen is what was seen of our keys from outside.
 	Seen map[merge.Key]Seen
+	// Left says that none of our nameservers is the zone's any more.
+	Left bool
 }
 
 // DSState is what is known of the parent's DS RRset.

@@ -298,8 +298,8 @@ func (z *zone) seed(now time.Time) {
 	if z.facts.unsteady {
 		return // no wait ends
 	}
-	for _, h := range s.Life.Hosts {
-		if h.HeldDown() && !z.own(h.Name) {
+	for _, h := range s.Life.Hosts { // those that leave, too
+		if h.Delegated && !z.own(h.Name) {
 			hosts = append(hosts, h.Name)
 		}
 	}

@@ -397,6 +397,35 @@ func TestASeedOutlivesTheHoldDownOfItsHolder(t *testing.T) {
 	})
 }
 
+// Nor does one go that a nameserver which is behind still sends resolvers to.
+func TestASeedStaysWhileANameserverNamesItsHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const third = "ns1.example.com."
+		w := newWorld(t)
+		n := w.online()
+		p, q := newProvider(t), newProvider(t)
+		n.serves(theirNS, p, q)
+		h := n.serves(third, q, p)
+		h.ns = []string{ourNS, theirNS, third}
+		n.change(func(n *internet) { n.ds = digestsOf(w.ksk.ID(), p.ksk, q.ksk) })
+		w.peers.set(theirNS, verdict(fetch.Unreachable))
+		w.peers.set(third, announces(q.announcement()))
+		n.delegate(ourNS, theirNS, third)
+		w.startMinutely()
+		w.pass(5 * time.Minute)
+		all := with(w.ksk, w.zsk.ID(), p.zsk, q.zsk)
+		w.expectKeys(all, with(w.ksk, p.ksk, q.ksk))
+		w.chain.change(true, func(c *chainZone) { c.cns = []string{ourNS, third} })
+		n.change(func(n *internet) { n.hosts[theirNS].silent = true })
+		n.delegate(ourNS, third)
+		w.pass(40 * time.Hour)
+		w.expectKeys(all, with(w.ksk, p.ksk, q.ksk))
+		n.change(func(*internet) { h.ns = []string{ourNS, third} })
+		w.pass(60 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), q.zsk), with(w.ksk, q.ksk))
+	})
+}
+
 func TestAColdStartWithoutDSServesWhatThereIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

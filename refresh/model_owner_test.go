@@ -64,6 +64,12 @@ func (m *model) found() {
 // lower lowers a TTL, as before a change. One that is raised counts once it was
 // read; before that nobody can know of it.
 func (m *model) lower() {
+	for _, p := range m.providers {
+		if p.here && p.fixed == nil && (p.record == nil || p.record.Life.NSAt.IsZero() || p.record.Life.DSAt.IsZero()) {
+			return // it does not know yet what there was before
+		}
+	}
+	m.settled = m.now.Add(max(m.parent.dsTTL, m.parent.nsTTL, m.nsTTL))
 	for _, ttl := range []*time.Duration{&m.parent.dsTTL, &m.parent.nsTTL, &m.nsTTL} {
 		if m.chance(50) {
 			*ttl = min(*ttl, m.ttl())
@@ -199,8 +205,13 @@ func (m *model) tellTarget() {
 		if m.chance(20) {
 			most = 6 * time.Hour
 		}
-		m.in(0, most, func() {
+		var take func()
+		take = func() {
 			if wish != m.owner.wishes {
+				return
+			}
+			if m.now.Before(m.settled) { // who comes now cannot know what caches hold
+				m.at(m.settled, take)
 				return
 			}
 			if len(cns) > 0 && slices.Contains(m.owner.goal, p.host) {
@@ -208,7 +219,8 @@ func (m *model) tellTarget() {
 			}
 			p.chain.CNS, p.chain.HasCNS = cns, len(cns) > 0
 			m.in(0, time.Minute, p.look)
-		})
+		}
+		m.in(0, most, take)
 	}
 }
 
@@ -376,7 +388,9 @@ func (m *model) scan() {
 		}
 		m.in(0, m.parent.delay, func() {
 			m.parent.scanning = false
-			m.setDS(ds)
+			if m.stillAsked(s) {
+				m.setDS(ds)
+			}
 		})
 	})
 }
@@ -409,6 +423,14 @@ func (p *modelProvider) zoneNS() []string {
 		return s.ns
 	}
 	return p.chain.NS
+}
+
+// stillAsked reports whether no nameserver asks for anything else by now.
+func (m *model) stillAsked(s *parentScan) bool {
+	return !slices.ContainsFunc(s.hosts, func(host string) bool {
+		h := m.byHost(host).shown()
+		return h.up && !h.noCDS && !slices.Equal(h.cdnskey, s.seen[host].cdnskey)
+	})
 }
 
 // agreed returns the DS RRset that all nameservers ask for, unless they do not

@@ -49,8 +49,8 @@ func explain(t *testing.T, seed uint64, plan modelPlan) string {
 // forgets what came meanwhile (rule T1), a nameserver that some cannot reach for
 // more than an hour, an owner who has NS name a provider that gave up the zone, or got
 // it anew less than an hour ago, a leaver that goes on naming itself in NS, a TTL that was
-// raised since it was last read, and a parent that lets older CDS replace newer
-// (RFC 7344 section 6.2). Only with -model.auto NS and CSYNC follow CNS by themselves:
+// raised since it was last read, or lowered just before a provider came, and a parent
+// that acts on CDS which has changed since (RFC 7344 section 6.2). Only with -model.auto NS and CSYNC follow CNS by themselves:
 // then a leaver whose CNS is hours behind may go on naming itself.
 func TestModel(t *testing.T) {
 	first := *modelSeed

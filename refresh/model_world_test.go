@@ -39,6 +39,7 @@ type model struct {
 	dsHistory []dsAt
 	dataTTL   time.Duration
 	nsTTL     time.Duration // of the zone's own NS
+	settled   time.Time     // until when caches may hold longer TTLs than these
 	owner     owner
 	auto      bool // NS and CSYNC are mske's (delegation auto)
 	caches    *caches

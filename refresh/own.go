@@ -7,6 +7,7 @@ import (
 
 	"github.com/coredns-mske/mske/chain"
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/observe"
 	"github.com/coredns-mske/mske/serve"
@@ -156,6 +157,7 @@ func (p *ownPlan) planFacts(marks []store.Own) keys.Facts {
 	life := p.facts.state.Life
 	f := keys.Facts{
 		Chain: p.chain, ChainUntil: p.chainUntil, MaxZoneTTL: p.cfg.MaxZoneTTL, Seen: make(map[merge.Key]keys.Seen),
+		Left:    life.Phase == lifecycle.Left,
 		KeysTTL: max(p.cfg.TTL, life.HeldKeys.After(p.now).Sub(p.now)),
 	}
 	switch {
