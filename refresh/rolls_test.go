@@ -60,6 +60,26 @@ func TestAKSKIsRolledByItsFilesAlone(t *testing.T) {
 	}
 }
 
+// The others go by what we announced while we were one of the zone's.
+func TestALeaverRollsNoSecureEntry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.online()
+		w.chain.change(true, func(c *chainZone) { c.keys = nil })
+		e, p := w.complete(n)
+		next := w.newKey(zoneName, 257)
+		n.change(func(n *internet) { n.ds = digestsOf(w.ksk.ID(), next.ID(), p.ksk) })
+		w.pass(30 * time.Hour)
+		w.chain.change(true, func(c *chainZone) { c.cns = []string{theirNS} })
+		n.delegate(theirNS)
+		w.until(e, lifecycle.Left, 3*time.Hour)
+		w.removeKey(w.ksk)
+		w.pass(20 * time.Hour)
+		w.expectSets([]merge.Key{w.ksk.ID(), next.ID(), w.zsk.ID(), p.zsk}, []merge.Key{w.ksk.ID(), next.ID(), p.ksk})
+		expectLog(t, w.log, 1, "stays in DNSKEY and CDS and signs: our nameservers are none of the zone's any more")
+	})
+}
+
 func TestTheLastKeyInDSStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
