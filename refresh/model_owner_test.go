@@ -86,7 +86,7 @@ func (m *model) lower() {
 // live lets everything happen to a provider that happens by itself.
 func (m *model) live(p *modelProvider) {
 	least, most := p.cfg.RefreshMin, p.cfg.RefreshMax
-	m.every(10*time.Minute, 90*time.Minute, p.look)
+	m.every(10*time.Minute, readEvery, p.look)
 	m.every(least, most, p.collect)
 	m.every(least, most, p.readParent)
 	m.every(least, most, func() {
@@ -475,6 +475,7 @@ func (p *modelProvider) operate() {
 		}
 	case r.signs || r.flags == 257 && !p.csk:
 		p.endRoll()
+	case m.now.Sub(p.signed) < readEvery+time.Minute && !m.plan.reckless:
 	default:
 		if from := p.keyReport(r.next).SignFrom; !from.IsZero() && !from.After(p.now()) || m.plan.reckless {
 			p.signWith(r.next, r.old)
@@ -518,7 +519,7 @@ func (p *modelProvider) beginRoll() {
 // signWith lets the plugins behind mske sign with another key.
 func (p *modelProvider) signWith(next, old *keys.Key) {
 	p.m.logf("%s signs data with %d", p.host, next.Tag())
-	p.chain.Signers = []merge.Key{next.ID()}
+	p.chain.Signers, p.signed = []merge.Key{next.ID()}, p.m.now
 	p.replaceBehind(next, old)
 	p.m.serve(p)
 	p.m.in(0, time.Hour, p.look)

@@ -51,6 +51,8 @@ type modelProvider struct {
 	csk   bool          // it has keys for both purposes
 	sep   bool          // the plugins behind mske know all of its keys
 	roll  *roll
+
+	signed time.Time // since when the zone's data is signed as it is
 }
 
 // announced is what a provider announced from a time on; nothing if not ok.

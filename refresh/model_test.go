@@ -45,7 +45,8 @@ func explain(t *testing.T, seed uint64, plan modelPlan) string {
 //	go test ./refresh -run TestModel -v -args -model.schedules 1 -model.days 4 -model.seed SEED
 //
 // Left out is what the rules leave to the owner: DNSKEY that is served short for
-// want of the others' keys (rule M5), a restart while nothing can be stored, which
+// want of the others' keys (rule M5), a key that signs data for less than the hour
+// between two looks at the zone (rule K2), a restart while nothing can be stored, which
 // forgets what came meanwhile (rule T1), a nameserver that some cannot reach for
 // more than an hour, an owner who has NS name a provider that gave up the zone, or got
 // it anew less than an hour ago, a leaver that goes on naming itself in NS, a TTL that was
