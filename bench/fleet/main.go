@@ -1,5 +1,5 @@
-// Program fleet is what bench/scale and bench/collect run: a CoreDNS with mske
-// that serves many zones, and all of the DNS around it.
+// Program fleet measures mske with many zones: it is a CoreDNS with mske that
+// serves them, and all of the DNS around it.
 //
 //	fleet write -dir DIR -zones 100000   writes keys, Corefiles and questions
 //	fleet warm -dir DIR                  writes the state file of a fleet in its steady state
