@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,11 +153,13 @@ func TestAClockThatIsSetEndsNoHoldDown(t *testing.T) {
 		e.Stop()
 		w.chain.change(true, func(c *chainZone) { c.cns = []string{ourNS} })
 		n.delegate(ourNS)
-		ahead := time.Duration(0)
+		var ahead atomic.Int64 // nanoseconds
 		start := time.Now()
 		e = New(w.config())
 		e.pollEvery, e.scanEvery = time.Minute, time.Minute
-		e.clock = func() (time.Time, time.Duration) { return time.Now().Add(ahead), time.Since(start) }
+		e.clock = func() (time.Time, time.Duration) {
+			return time.Now().Add(time.Duration(ahead.Load())), time.Since(start)
+		}
 		if err := e.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +168,7 @@ func TestAClockThatIsSetEndsNoHoldDown(t *testing.T) {
 		if r := w.report(e); len(r.Leaving) != 1 {
 			t.Fatalf("Expected %s to be leaving, got %+v", theirNS, r)
 		}
-		ahead = 30 * 24 * time.Hour
+		ahead.Store(int64(30 * 24 * time.Hour))
 		w.pass(10 * time.Hour)
 		w.expectSets(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
 		w.pass(16 * time.Hour)

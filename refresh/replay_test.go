@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,11 +11,15 @@ import (
 	"github.com/coredns-mske/mske/merge"
 )
 
-// counter counts verdicts.
-type counter map[fetch.Verdict]int
+// counter counts the verdicts stale.
+type counter struct{ stale atomic.Int64 }
 
 // Fetched implements the Observer interface.
-func (c counter) Fetched(v fetch.Verdict, _ time.Duration) { c[v]++ }
+func (c *counter) Fetched(v fetch.Verdict, _ time.Duration) {
+	if v == fetch.Stale {
+		c.stale.Add(1)
+	}
+}
 
 // judging has replayed announcements judged as fetch does, by what is known.
 func (w *world) judging() {
@@ -39,7 +44,7 @@ func TestReplayedAnnouncementChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.judging()
-		seen := make(counter)
+		seen := new(counter)
 		w.observer = seen
 		e := w.startSlow()
 		p := w.join()
@@ -66,12 +71,12 @@ func TestReplayedAnnouncementChangesNothing(t *testing.T) {
 		n.judging()
 		n.peers.set(theirNS, announces(before))
 		n.observer = seen
-		stale := seen[fetch.Stale]
+		stale := seen.stale.Load()
 		n.startSlow()
 		n.pass(10 * time.Hour)
 		n.expectKeys(both, with(w.ksk, q.ksk))
-		if seen[fetch.Stale] < stale+8 || stale < 8 {
-			t.Errorf("Expected the verdicts to be counted, got %d, then %d", stale, seen[fetch.Stale])
+		if now := seen.stale.Load(); now < stale+8 || stale < 8 {
+			t.Errorf("Expected the verdicts to be counted, got %d, then %d", stale, now)
 		}
 
 		// The wait of the retired key went on all the time, the new one's never began.
