@@ -1,10 +1,13 @@
 package lifecycle
 
 import (
+	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -58,7 +61,11 @@ func TestMain(m *testing.M) {
 func ours(tb testing.TB, program string) string {
 	tb.Helper()
 	built.once.Do(func() {
-		cmd := exec.Command("go", "build", "-o", built.dir+"/", "./cmd/...")
+		args := []string{"build", "-o", built.dir + "/"}
+		if *fullFlag {
+			args = append(args, "-overlay", skewable(tb))
+		}
+		cmd := exec.Command("go", append(args, "./cmd/...")...)
 		cmd.Dir = "../.."
 		built.out, built.err = cmd.CombinedOutput()
 	})
@@ -66,4 +73,43 @@ func ours(tb testing.TB, program string) string {
 		tb.Fatalf("go build ./cmd/...: %v\n%s", built.err, built.out)
 	}
 	return filepath.Join(built.dir, program)
+}
+
+// skewVariable is the environment variable that says how many seconds the clock
+// of a program is ahead.
+const skewVariable = "MSKE_TEST_CLOCK_AHEAD"
+
+// skewable writes an overlay for go build, with which the clock of our programs
+// is ahead by what skewVariable says. Go programs ask the kernel themselves, so
+// that no preloaded library can tell them another time.
+func skewable(tb testing.TB) string {
+	tb.Helper()
+	source := filepath.Join(strings.TrimSpace(run(tb, ".", "go", "env", "GOROOT")), "src", "time", "time.go")
+	text, err := os.ReadFile(source)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	const reading = "\tsec, nsec, mono := runtimeNow()\n"
+	if n := strings.Count(string(text), reading); n != 1 {
+		tb.Fatalf("%s reads the clock at %d places, so that it cannot be set here", source, n)
+	}
+	skewed := strings.Replace(string(text), reading, reading+"\tsec += ahead\n", 1)
+	skewed = strings.Replace(skewed, "import (\n", "import (\n\t\"syscall\"\n", 1) + fmt.Sprintf(`
+var ahead = func() int64 {
+	text, _ := syscall.Getenv(%q)
+	n, _ := atoi(text)
+	return int64(n)
+}()
+`, skewVariable)
+	path, overlay := filepath.Join(built.dir, "time.go"), filepath.Join(built.dir, "overlay.json")
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {source: path}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for name, data := range map[string][]byte{path: []byte(skewed), overlay: replace} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return overlay
 }

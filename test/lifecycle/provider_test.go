@@ -22,6 +22,10 @@ const (
 	freeze   = syscall.SIGSTOP
 	goOn     = syscall.SIGCONT
 	shortest = 2 * time.Second // of a disturbance
+
+	// maxSkew is how far a provider's clock is from everybody's: less than what
+	// dnssec-signzone, which signs the zones above, dates back.
+	maxSkew = 40 * time.Minute
 )
 
 // provider is one of ours: a CoreDNS process with a Corefile, a zone file and a
@@ -35,12 +39,13 @@ type provider struct {
 	dir      string
 	keys     string // directory of the shared zone's keys
 	zoneFile string
-	own      string   // key of domain
-	signal   string   // key of _signal.<host>
-	signers  []string // keys of the shared zone that the dnssec plugin has
-	csks     []string // those that were CSKs at any time
-	auto     bool     // delegation auto
-	clear    string   // signed zone file of domain
+	own      string        // key of domain
+	signal   string        // key of _signal.<host>
+	signers  []string      // keys of the shared zone that the dnssec plugin has
+	csks     []string      // those that were CSKs at any time
+	auto     bool          // delegation auto
+	ahead    time.Duration // of its clock, in the full form
+	clear    string        // signed zone file of domain
 
 	daemon *daemon.Daemon
 	past   string    // what former processes logged
@@ -107,12 +112,13 @@ func (p *provider) start() {
 	w := p.w
 	w.t.Helper()
 	if p.daemon == nil {
-		w.t.Logf("%s %s: starts", clock(), p.name)
+		w.t.Logf("%s %s: starts, its clock %s ahead", clock(), p.name, p.ahead)
 		w.write(p.zoneFile, w.zoneText(false))
 	}
 	corefile := filepath.Join(p.dir, "Corefile")
 	w.write(corefile, p.corefile())
-	p.daemon = daemon.Start(w.t, "coredns-"+p.name, p.dir, nil, ours(w.t, "coredns"), "-conf", corefile)
+	env := []string{fmt.Sprintf("%s=%d", skewVariable, int(p.ahead.Seconds()))}
+	p.daemon = daemon.Start(w.t, "coredns-"+p.name, p.dir, env, ours(w.t, "coredns"), "-conf", corefile)
 	w.t.Cleanup(w.load.stop) // before the provider is
 	p.daemon.AwaitAnswer(w.at(p.ip), p.domain, dns.TypeSOA)
 }
@@ -193,7 +199,7 @@ func (p *provider) last(text string) string {
 	return "nothing"
 }
 
-// timeIn returns the time that a line ends with.
+// timeIn returns the time that a line ends with, which is of the provider's clock.
 func (p *provider) timeIn(line, before string) time.Time {
 	p.w.t.Helper()
 	_, text, _ := strings.Cut(line, before)
@@ -201,7 +207,7 @@ func (p *provider) timeIn(line, before string) time.Time {
 	if err != nil {
 		p.w.t.Fatalf("No time after %q in %q", before, line)
 	}
-	return at
+	return at.Add(-p.ahead)
 }
 
 func (w *world) at(ip string) string { return net.JoinHostPort(ip, w.port) }
