@@ -37,7 +37,7 @@ func TestNoResolverSeesABogusAnswer(t *testing.T) {
 // keyOf returns the secure-entry key of another provider.
 func (p *provider) keyOf(q *provider) string { return q.signers[0] }
 
-// TestWholeLife is the full form, in which no clock is right. Between the steps that have an order, the
+// TestWholeLife is the full form. Between the steps that have an order, the
 // rolls come in one that the seed decides.
 func TestWholeLife(t *testing.T) {
 	if !*fullFlag {
@@ -46,7 +46,7 @@ func TestWholeLife(t *testing.T) {
 	w := newWorld(t, 4)
 	a, b, c, d := w.providers[0], w.providers[1], w.providers[2], w.providers[3]
 	for _, p := range w.providers {
-		p.ahead = time.Duration(w.rng.Int64N(int64(2*maxSkew)) - int64(maxSkew)).Truncate(time.Second)
+		p.ahead = time.Duration(w.rng.Int64N(2*int64(*skewFlag)+1) - int64(*skewFlag)).Truncate(time.Second)
 	}
 	w.begin(a, false)
 	w.calm = false

@@ -22,10 +22,6 @@ const (
 	freeze   = syscall.SIGSTOP
 	goOn     = syscall.SIGCONT
 	shortest = 2 * time.Second // of a disturbance
-
-	// maxSkew is how far a provider's clock is from everybody's: less than what
-	// dnssec-signzone, which signs the zones above, dates back.
-	maxSkew = 40 * time.Minute
 )
 
 // provider is one of ours: a CoreDNS process with a Corefile, a zone file and a
@@ -44,7 +40,7 @@ type provider struct {
 	signers  []string      // keys of the shared zone that the dnssec plugin has
 	csks     []string      // those that were CSKs at any time
 	auto     bool          // delegation auto
-	ahead    time.Duration // of its clock, in the full form
+	ahead    time.Duration // of its clock
 	clear    string        // signed zone file of domain
 
 	daemon *daemon.Daemon
@@ -65,10 +61,13 @@ func (w *world) newProvider(name string, last int) *provider {
 // keygen makes a key of the shared zone, which mske sees at once.
 func (p *provider) keygen(role string, options ...string) string {
 	p.w.t.Helper()
-	key := p.w.key(p.keys, shared, role, options...)
+	key := p.w.key(p.keys, shared, role, append(options, "-P", p.now(), "-A", p.now())...)
 	p.w.t.Logf("%s %s: new %s %d", clock(), p.name, role, tag(key))
 	return key
 }
+
+// now is what the provider's clock shows, as programs that have another take it.
+func (p *provider) now() string { return fmt.Sprintf("%+d", int(p.ahead.Seconds())) }
 
 // settime changes when a key is to do what.
 func (p *provider) settime(key string, options ...string) {

@@ -277,7 +277,7 @@ func (p *provider) status(key string) (*status.Key, error) {
 func (p *provider) retire(key string) {
 	p.w.t.Helper()
 	if p.w.rng.IntN(2) == 0 {
-		p.settime(key, "-I", "now", "-D", "now")
+		p.settime(key, "-I", p.now(), "-D", p.now())
 	}
 	var from time.Time
 	p.w.await(fmt.Sprintf("%s to say when key %d may go", p.name, tag(key)), func() error {
@@ -290,7 +290,7 @@ func (p *provider) retire(key string) {
 		case k.GoFrom.IsZero():
 			return fmt.Errorf("it says %+v", *k)
 		}
-		from = k.GoFrom
+		from = k.GoFrom.Add(-p.ahead)
 		return nil
 	})
 	p.w.pass(fmt.Sprintf("key %d to be allowed to go", tag(key)), from)
@@ -327,7 +327,7 @@ func (p *provider) rollKSK() {
 	}
 	p.sign(key, zsk)
 	if hurry {
-		p.settime(old, "-I", "now", "-D", "now")
+		p.settime(old, "-I", p.now(), "-D", p.now())
 	}
 	p.retire(old)
 	p.gone(old)
@@ -368,7 +368,7 @@ func (w *world) rollAlgorithm(algorithm string, ps ...*provider) {
 		w.inDS(fresh[p][0])
 	}
 	for _, p := range ps {
-		p.settime(old[p][0], "-I", "now", "-D", "now")
+		p.settime(old[p][0], "-I", p.now(), "-D", p.now())
 	}
 	for _, p := range ps {
 		w.awaitKey(old[p][0], "out of DS", func(k keyInfo, there bool) bool { return !there || !k.DS })
@@ -377,7 +377,7 @@ func (w *world) rollAlgorithm(algorithm string, ps ...*provider) {
 	for _, p := range ps {
 		p.sign(fresh[p]...)
 		for _, key := range old[p][1:] {
-			p.settime(key, "-I", "now", "-D", "now")
+			p.settime(key, "-I", p.now(), "-D", p.now())
 		}
 	}
 	for _, p := range ps {
