@@ -120,6 +120,10 @@ var aloneRules = []rule{
 		proven := d.says(": " + d.w.damaged.name + " delegates it without DS") // by what is damaged
 		return below && d.damagedDenial() && !proven || d.asked.theirs[1-d.peer].verdict == d.ours.verdict && !(d.ours.denied && d.w.damaged.holds(name))
 	}},
+	{"peers take a signed NSEC that lists NS for an insecure delegation below a DNAME, whose answer has the genuine denial: RFC 6840 section 4.1", func(d disagreement) bool {
+		return d.damaged("denial: a delegation's, signed") && d.theirs.verdict == insecure && d.ours.denied &&
+			!d.eitherOurs(bogus) && strings.Contains(d.asked.name, ".moved.")
+	}},
 }
 
 var rules = []rule{
