@@ -76,6 +76,8 @@ func (w *world) startUnbound(name string, last int, lines ...string) *resolver {
 	return r
 }
 
+// startRecursor starts one that does not take a nameserver that was away for a
+// moment for dead the next minute: this is about keys, not about outages.
 func (w *world) startRecursor(name string, last int, cold bool) *resolver {
 	w.t.Helper()
 	dir := w.mkdir(fmt.Sprintf("recursor-%d", last))
@@ -94,6 +96,8 @@ lua-config-file=anchors.lua
 hint-file=%s
 security-poll-suffix=
 disable-packetcache=yes
+dont-throttle-netmasks=127.0.0.0/8
+server-down-max-fails=0
 `, w.ip(last), dir, filepath.Join(w.dir, "root.hints")))
 	d := daemon.Start(w.t, "recursor", dir, nil, daemon.Path(w.t, "pdns_recursor"), "--config-dir="+dir)
 	r := &resolver{name: name, addr: net.JoinHostPort(w.ip(last), "53"), daemon: d}
