@@ -241,7 +241,7 @@ func TestRandomLives(t *testing.T) {
 		c.live()
 		synced, dropped = synced+c.synced, dropped+c.dropped
 	}
-	if synced < 5 || dropped < 5 {
+	if *livesSeed == 0 && (synced == 0 || dropped == 0) { // of which some 30 and 10 are to be expected
 		t.Errorf("Expected lives in which something happens, got %d times ds-synced and %d hosts dropped", synced, dropped)
 	}
 }
