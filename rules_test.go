@@ -20,7 +20,7 @@ const module = "github.com/coredns-mske/mske"
 // fetch of no serving, and the command-line tool of no CoreDNS.
 var mayImport = map[string][]string{
 	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "lifecycle", "notify", "observe", "refresh", "serve", "status", "store", "validate"},
-	"bench/fleet":  {"", "announce", "cns", "fetch", "internal/lab", "lifecycle", "merge", "observe", "store", "validate"},
+	"bench/fleet":  {"", "announce", "cns", "fetch", "internal/lab", "keys", "lifecycle", "merge", "observe", "serve", "store", "validate"},
 	"bench/zone":   {},
 	"cmd/coredns":  {""},
 	"cmd/mske":     {"announce", "cns", "domain", "fetch", "keys", "merge", "observe", "status", "validate"},
@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"observe":      {"cns", "domain", "merge", "validate"},
 	"chain":        {"cns", "domain", "merge"},
 	"lifecycle":    {"merge", "observe"},
-	"store":        {"lifecycle", "merge"},
+	"store":        {"lifecycle", "merge", "serve"},
 	"announce":     {"keys", "merge"},
 	"keys":         {"domain", "merge"},
 	"validate":     {"domain"},

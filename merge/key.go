@@ -3,7 +3,10 @@ package merge
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -76,17 +79,58 @@ func (k Key) CDNSKEY(owner string, ttl uint32) *dns.CDNSKEY {
 }
 
 // Tag returns the key tag (RFC 4034 appendix B).
-func (k Key) Tag() uint16 { return k.DNSKEY(".", 0).KeyTag() }
+func (k Key) Tag() uint16 {
+	var room [maxRdata]byte
+	rdata, ok := k.appendRdata(room[:0])
+	if !ok {
+		return 0
+	}
+	var sum uint32
+	for i, b := range rdata {
+		if i%2 == 0 {
+			sum += uint32(b) << 8
+		} else {
+			sum += uint32(b)
+		}
+	}
+	return uint16(sum + sum>>16)
+}
+
+// maxRdata is the rdata of a key with RSA of 4096 bits and a long exponent: most
+// fit into it.
+const maxRdata = 640
+
+// appendRdata appends the rdata of k in wire format, and reports whether there is
+// one.
+func (k Key) appendRdata(buf []byte) ([]byte, bool) {
+	buf = binary.BigEndian.AppendUint16(buf, k.Flags)
+	buf = append(buf, k.Protocol, k.Algorithm)
+	buf, err := base64.StdEncoding.AppendDecode(buf, []byte(k.PublicKey))
+	return buf, err == nil
+}
 
 // DS returns the digest of k as the key of zone (RFC 4034 section 5.1.4), and
 // whether the digest type is one that can be computed here.
 func (k Key) DS(zone string, digestType uint8) (DS, bool) {
+	if digestType == dns.SHA256 { // nearly always, and again and again
+		var room [maxName + maxRdata]byte
+		end, err := dns.PackDomainName(dns.CanonicalName(zone), room[:], 0, nil, false)
+		if err == nil {
+			if wire, ok := k.appendRdata(room[:end]); ok {
+				sum := sha256.Sum256(wire)
+				return DS{KeyTag: k.Tag(), Algorithm: k.Algorithm, DigestType: digestType, Digest: strings.ToUpper(hex.EncodeToString(sum[:]))}, true
+			}
+		}
+	}
 	ds := k.DNSKEY(zone, 0).ToDS(digestType)
 	if ds == nil {
 		return DS{}, false
 	}
 	return DSOf(ds), true
 }
+
+// maxName is the longest name in wire format (RFC 1035 section 3.1).
+const maxName = 255
 
 // compareKeys orders keys by rdata in canonical form (RFC 4034 section 6.3).
 func compareKeys(a, b Key) int {

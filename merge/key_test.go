@@ -37,3 +37,33 @@ func TestKeyHasOneIdentity(t *testing.T) {
 		}
 	}
 }
+
+// Tags and digests are those of miekg/dns, which takes long for them.
+func TestTagsAndDigestsAreTheUsualOnes(t *testing.T) {
+	for n := range 700 {
+		octets := make([]byte, n)
+		for i := range octets {
+			octets[i] = byte(i*91 + n*7)
+		}
+		k := Key{Flags: 256 + uint16(n%2), Protocol: 3, Algorithm: uint8(n % 17), PublicKey: base64.StdEncoding.EncodeToString(octets)}
+		if got, want := k.Tag(), k.DNSKEY(".", 0).KeyTag(); got != want {
+			t.Errorf("Expected tag %d of %d octets, got %d", want, n, got)
+		}
+		for _, zone := range []string{".", "example.org.", "EXAMPLE.org.", `a\.b.example.`} {
+			for digestType := range uint8(6) {
+				got, ok := k.DS(zone, digestType)
+				want := k.DNSKEY(zone, 0).ToDS(digestType)
+				if ok != (want != nil) || ok && got != DSOf(want) {
+					t.Errorf("Expected %v for type %d of %d octets at %q, got %v", want, digestType, n, zone, got)
+				}
+			}
+		}
+	}
+	bad := Key{Flags: 257, Protocol: 3, Algorithm: 13, PublicKey: "not base64!"}
+	if _, ok := bad.DS("example.org.", dns.SHA256); ok || bad.Tag() != 0 {
+		t.Error("Expected neither tag nor digest of a key that is none")
+	}
+	if _, ok := bad.DS(strings.Repeat("a", 70)+".", dns.SHA256); ok {
+		t.Error("Expected no digest for a name that is none")
+	}
+}

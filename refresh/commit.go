@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
@@ -49,6 +47,7 @@ type job struct {
 	zone     *zone
 	decision decision
 	record   store.Zone
+	written  written // what record says
 	now      time.Time
 	old      *serve.Apex // served now
 	made     *serve.Apex // made from a decision before, served or not
@@ -168,10 +167,11 @@ func (e *Engine) prepare(z *zone, lazy bool) *job {
 	if !j.sign && !z.known && !z.facts.looked && d.view.answer == failing {
 		return nil // nothing is known of it yet
 	}
-	switch changed := !sameRecord(j.record, z.stored); {
+	j.written = writtenOf(j.record)
+	switch changed := j.written != z.stored; {
 	case j.sign, !z.known, z.resigned, changed && lazy:
 		return j
-	case changed && sameRecord(quiet(j.record), quiet(z.stored)):
+	case changed && j.written.content == z.stored.content:
 		if !z.steady() {
 			e.later(z)
 		}
@@ -191,30 +191,6 @@ func (z *zone) steady() bool {
 		!slices.ContainsFunc(s.Life.Hosts, func(h lifecycle.Host) bool { return !h.Missing.IsZero() }) &&
 		!slices.ContainsFunc(s.Peers, func(p merge.Peer) bool { return len(p.Retiring) > 0 }) &&
 		!slices.ContainsFunc(s.Own, func(o store.Own) bool { return !o.Gone.IsZero() })
-}
-
-// quiet returns a record without when things were seen last, which changes
-// nothing.
-func quiet(s store.Zone) store.Zone {
-	s.Life.DSAt, s.Life.NSAt, s.Life.ConvergedAt = time.Time{}, time.Time{}, time.Time{}
-	s.Life.Hosts = slices.Clone(s.Life.Hosts)
-	for i := range s.Life.Hosts {
-		s.Life.Hosts[i].Heard, s.Life.Hosts[i].Clear = time.Time{}, time.Time{}
-	}
-	s.Peers = slices.Clone(s.Peers)
-	for i := range s.Peers {
-		s.Peers[i].Collected = time.Time{}
-	}
-	return s
-}
-
-// sameRecord reports whether a says what b does. Signatures follow from the
-// rest.
-func sameRecord(a, b store.Zone) bool {
-	a.Saved, b.Saved = time.Time{}, time.Time{}
-	a.Clock, b.Clock = time.Time{}, time.Time{}
-	a.Signatures, b.Signatures = nil, nil
-	return reflect.DeepEqual(a, b)
 }
 
 // report says what d found, once.
@@ -318,7 +294,7 @@ func (j *job) add() {
 }
 
 // sign returns the apex of v.
-func sign(z *Zone, v view, stored []*dns.RRSIG, old *serve.Apex, now time.Time) (*serve.Apex, error) {
+func sign(z *Zone, v view, stored []serve.Signature, old *serve.Apex, now time.Time) (*serve.Apex, error) {
 	if v.answer == failing {
 		return &serve.Apex{Zone: z.Name, HasCNS: v.hasCNS, HasCSYNC: v.hasCSYNC, Data: v.correcting}, nil
 	}
@@ -344,7 +320,7 @@ func sign(z *Zone, v view, stored []*dns.RRSIG, old *serve.Apex, now time.Time) 
 
 // ttl returns the TTL of the apex of v, in seconds: the configured one, but
 // without anybody to sign that of the signatures there are.
-func ttl(z *Zone, v view, stored []*dns.RRSIG) uint32 {
+func ttl(z *Zone, v view, stored []serve.Signature) uint32 {
 	signs := func(k *keys.Key) bool { return k.Signer != nil }
 	switch {
 	case v.answer == keysAlone:
@@ -410,7 +386,7 @@ func (e *Engine) publish(j *job) {
 		return
 	}
 	z.settle("store")
-	z.stored, z.known, z.resigned = j.record, true, false
+	z.stored, z.known, z.resigned = j.written, true, false
 	e.loop.clock.stored = latest(e.loop.clock.stored, j.record.Clock)
 	e.announce(z, d)
 }

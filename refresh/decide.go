@@ -285,13 +285,13 @@ func (o *ours) announcement(zone string, l merge.Local) merge.Announcement {
 func lostUntil(s store.Zone, lost []merge.Key, now time.Time) time.Time {
 	var until time.Time
 	for _, k := range lost {
-		i := slices.IndexFunc(s.Signatures, func(sig *dns.RRSIG) bool {
+		i := slices.IndexFunc(s.Signatures, func(sig serve.Signature) bool {
 			return sig.TypeCovered == dns.TypeDNSKEY && sig.KeyTag == k.Tag() && sig.Algorithm == k.Algorithm && sig.ValidityPeriod(now)
 		})
 		if i < 0 {
 			return time.Time{}
 		}
-		until = earliest(until, expiration(s.Signatures[i], now))
+		until = earliest(until, expiration(s.Signatures[i].RRSIG, now))
 	}
 	return until
 }

@@ -165,6 +165,8 @@ func (p *modelProvider) start() {
 
 // reload returns s as it is read back from a state file.
 func (m *model) reload(s store.Zone) (again store.Zone) {
+	sigs := s.Signatures
+	s.Signatures = nil
 	text, err := json.Marshal(s)
 	if err == nil {
 		err = json.Unmarshal(text, &again)
@@ -172,6 +174,7 @@ func (m *model) reload(s store.Zone) (again store.Zone) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	again.Signatures = sigs
 	return again
 }
 
@@ -344,7 +347,7 @@ func (p *modelProvider) sign(j *job) {
 	if v.answer == failing {
 		return
 	}
-	var stored []*dns.RRSIG
+	var stored []serve.Signature
 	if len(j.record.Signatures) > 0 && p.z != nil && slices.Equal(v.joint.DNSKEY, p.z.facts.state.Joint.DNSKEY) {
 		stored = j.record.Signatures
 	}
@@ -356,7 +359,7 @@ func (p *modelProvider) sign(j *job) {
 		}
 		for _, s := range stored {
 			if s.KeyTag == k.Tag() && s.ValidityPeriod(p.m.now) {
-				sigs = append(sigs, s)
+				sigs = append(sigs, s.RRSIG)
 				break
 			}
 		}

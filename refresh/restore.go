@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
@@ -28,6 +26,9 @@ func (e *Engine) restore(stored map[string]record) {
 	jobs := make([]*job, len(e.zones))
 	inParallel(len(jobs), func(i int) {
 		z := e.zones[i]
+		if z.known {
+			z.stored = writtenOf(stored[z.key].Zone)
+		}
 		z.began, z.spoken = e.loop.now, z.facts.state.Life.Phase
 		e.settle(z)
 		if e.loop.clock.right() {
@@ -101,7 +102,7 @@ func halved(ks []*keys.Key) []*keys.Key {
 	return public
 }
 
-func sameSignature(a, b *dns.RRSIG) bool { return a.Signature == b.Signature }
+func sameSignature(a, b serve.Signature) bool { return a.Signature == b.Signature }
 
 // inParallel calls do for the numbers below n, on all cores.
 func inParallel(n int, do func(i int)) {
@@ -144,7 +145,7 @@ func adopt(zones []*zone, stored map[string]record) {
 		}
 		z.facts.state = z.takeOver(stored[best].Zone)
 		if best == z.key && stored[best].path == z.Store {
-			z.stored, z.known = stored[best].Zone, true // else it is to be written there
+			z.known = true // else it is to be written there
 		}
 	}
 }

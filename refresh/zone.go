@@ -27,8 +27,8 @@ type zone struct {
 	index int       // in the heap
 
 	facts  facts
-	stored store.Zone // as last written
-	known  bool       // whether the store has it
+	stored written // last
+	known  bool    // whether the store has it
 
 	resigned bool // the signatures served are not those stored
 

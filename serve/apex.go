@@ -149,11 +149,14 @@ func (a *Apex) Expires() time.Time { return a.span.expires }
 
 // Signatures returns all signatures of the view, to be stored and offered
 // again as Params.Stored. They are not to be changed.
-func (a *Apex) Signatures() []*dns.RRSIG {
-	var sigs []*dns.RRSIG
+func (a *Apex) Signatures() []Signature {
+	var sigs []Signature
 	for _, set := range []*RRset{a.DNSKEY.RRset, a.CDS.RRset, a.CDNSKEY.RRset, a.NS, a.CSYNC} {
-		if set != nil {
-			sigs = append(sigs, set.Sigs...)
+		if set == nil {
+			continue
+		}
+		for i := range set.Sigs {
+			sigs = append(sigs, set.signature(i))
 		}
 	}
 	return sigs

@@ -163,19 +163,25 @@ func TestApexReusesSignaturesThatFit(t *testing.T) {
 	}
 	stored := old.Signatures()
 	later := func(d time.Duration) Params { return Params{TTL: 3600, Now: now.Add(d)} }
-	bad := func(change func(*dns.RRSIG)) []*dns.RRSIG {
-		var sigs []*dns.RRSIG
+	altered := func(keep bool, change func(*dns.RRSIG)) []Signature {
+		var sigs []Signature
 		for _, sig := range stored {
-			c := dns.Copy(sig).(*dns.RRSIG)
-			change(c)
+			c := Signature{RRSIG: dns.Copy(sig.RRSIG).(*dns.RRSIG)}
+			change(c.RRSIG)
+			if keep {
+				c.Over = sig.Over
+			}
 			sigs = append(sigs, c)
 		}
 		return sigs
 	}
-	offered := func(sigs []*dns.RRSIG) Params { return Params{TTL: 3600, Now: now.Add(day), Stored: sigs} }
+	bad := func(change func(*dns.RRSIG)) []Signature { return altered(true, change) }
+	unknown := func(change func(*dns.RRSIG)) []Signature { return altered(false, change) }
+	none := func(*dns.RRSIG) {}
+	offered := func(sigs []Signature) Params { return Params{TTL: 3600, Now: now.Add(day), Stored: sigs} }
 	other := foreign(t, zone, 256)
 	brief := p.sign(t, Params{TTL: 60, Now: now}, nil).Signatures()
-	wild := func(owner string, life time.Duration) (sigs []*dns.RRSIG) {
+	wild := func(owner string, life time.Duration) (sigs []Signature) {
 		for _, qtype := range apexTypes {
 			for _, k := range p.by(qtype) {
 				rrs := p.records(qtype, 3600)
@@ -190,7 +196,7 @@ func TestApexReusesSignaturesThatFit(t *testing.T) {
 					t.Fatal(err)
 				}
 				sig.Hdr.Name = zone
-				sigs = append(sigs, sig)
+				sigs = append(sigs, Signature{RRSIG: sig})
 			}
 		}
 		return sigs
@@ -214,6 +220,8 @@ func TestApexReusesSignaturesThatFit(t *testing.T) {
 		{"stored with another TTL in the header", offered(bad(func(s *dns.RRSIG) { s.Hdr.Ttl = 1 })), nil, nil, 0},
 		{"stored over other records", offered(stored), nil, func(p *provider) { p.joint.DNSKEY = p.joint.DNSKEY[1:] }, 1},
 		{"stored, forged", offered(bad(func(s *dns.RRSIG) { s.Expiration-- })), nil, nil, 5},
+		{"stored without a digest", offered(unknown(none)), nil, nil, 0},
+		{"stored without a digest, forged", offered(unknown(func(s *dns.RRSIG) { s.Expiration-- })), nil, nil, 5},
 		{"stored, made elsewhere", offered(wild(zone, 14*day)), nil, nil, 0},
 		{"stored, too long a life", offered(wild(zone, 15*day)), nil, nil, 5},
 		{"stored by another signer", offered(bad(func(s *dns.RRSIG) { s.SignerName = "co.uk." })), nil, nil, 5},
@@ -334,5 +342,27 @@ func TestSigTimeIsNearestToNow(t *testing.T) {
 				t.Errorf("Expected %s, got %s", at.Add(d), got)
 			}
 		}
+	}
+}
+
+// A fleet's signatures are taken over without verifying each of them: what was
+// known to fit is told by its digest.
+func TestSignaturesKnownToFitAreNotVerified(t *testing.T) {
+	p := newProvider(t, zone)
+	records := packRecords(p.records(dns.TypeDNSKEY, 3600))
+	var sigs []Signature
+	for _, sig := range p.sign(t, Params{TTL: 3600, Now: now}, nil).Signatures() {
+		if sig.TypeCovered != dns.TypeDNSKEY {
+			sigs = append(sigs, sig)
+			continue
+		}
+		forged := dns.Copy(sig.RRSIG).(*dns.RRSIG)
+		forged.Expiration--
+		sigs = append(sigs, Signature{forged, digestOf(zone, &records, p.ksk, forged)})
+	}
+	p.spent()
+	p.sign(t, Params{TTL: 3600, Now: now, Stored: sigs}, nil)
+	if got := p.spent(); got != 0 {
+		t.Errorf("Expected no signature to be made anew, got %d", got)
 	}
 }

@@ -41,46 +41,65 @@ const (
 // value is that of an RRset which cannot be sent in this way.
 type octets struct {
 	wire []byte
-	ends []int // where each record ends in wire
+	ends []uint32 // where each record ends in wire
 	// lengths are ends as miekg/dns reckons them, who takes a base64 field for
 	// up to two octets longer than it is. Truncation goes by these.
-	lengths []int
+	lengths []uint32
 	records int // how many come before the signatures
 }
 
-// packSet returns the octets of set.
-func packSet(set *RRset) octets {
-	o := octets{records: len(set.RRs)}
-	var wire []byte
-	length := 0
-	add := func(rr dns.RR) bool {
-		room := make([]byte, dns.Len(rr)+1)
-		end, err := dns.PackRR(rr, room, 0, nil, false)
-		if err != nil {
-			return false
-		}
-		_, owner, err := dns.UnpackDomainName(room, 0)
-		if err != nil || len(wire)+end > dns.MaxMsgSize {
-			return false
-		}
-		wire = binary.BigEndian.AppendUint16(wire, toQuestion)
-		wire = append(wire, room[owner:end]...)
-		length += dns.Len(rr) - owner + pointerSize
-		o.ends, o.lengths = append(o.ends, len(wire)), append(o.lengths, length)
-		return true
-	}
-	for _, rr := range set.RRs {
-		if !add(rr) {
+// packRecords returns the octets of rrs, without signatures.
+func packRecords(rrs []dns.RR) octets {
+	o := octets{records: len(rrs)}
+	for _, rr := range rrs {
+		if !o.add(rr) {
 			return octets{}
 		}
 	}
-	for _, sig := range set.Sigs {
-		if !add(sig) {
-			return octets{}
-		}
-	}
-	o.wire = slices.Clip(wire)
 	return o
+}
+
+// with returns o, which has no signatures, with sigs.
+func (o octets) with(sigs []*dns.RRSIG) octets {
+	if o.records == 0 {
+		return octets{}
+	}
+	for _, sig := range sigs {
+		if !o.add(sig) {
+			return octets{}
+		}
+	}
+	o.wire, o.ends, o.lengths = slices.Clip(o.wire), slices.Clip(o.ends), slices.Clip(o.lengths)
+	return o
+}
+
+// add appends a record, and reports whether it could.
+func (o *octets) add(rr dns.RR) bool {
+	wire, length, ok := appendRecord(o.wire, rr)
+	if !ok || len(wire) > dns.MaxMsgSize {
+		return false
+	}
+	if n := len(o.lengths); n > 0 {
+		length += int(o.lengths[n-1])
+	}
+	o.wire, o.ends, o.lengths = wire, append(o.ends, uint32(len(wire))), append(o.lengths, uint32(length))
+	return true
+}
+
+// appendRecord appends rr with a pointer for its owner, and returns how long
+// miekg/dns reckons it to be.
+func appendRecord(wire []byte, rr dns.RR) (_ []byte, length int, ok bool) {
+	room := make([]byte, dns.Len(rr)+1)
+	end, err := dns.PackRR(rr, room, 0, nil, false)
+	if err != nil {
+		return wire, 0, false
+	}
+	_, owner, err := dns.UnpackDomainName(room, 0)
+	if err != nil {
+		return wire, 0, false
+	}
+	wire = binary.BigEndian.AppendUint16(wire, toQuestion)
+	return append(wire, room[owner:end]...), dns.Len(rr) - owner + pointerSize, true
 }
 
 // count returns how many records a client gets.
@@ -204,13 +223,13 @@ func (m *message) answer(set *RRset) {
 		return
 	}
 	n := o.count(m.do)
-	if m.length+o.lengths[n-1] > m.size {
+	if m.length+int(o.lengths[n-1]) > m.size {
 		if set.compressible() {
 			m.failed = true // with its names compressed there may be room for more
 			return
 		}
 		m.flags |= flagTC
-		for n--; n > 0 && m.length+o.lengths[n-1] > m.size; n-- {
+		for n--; n > 0 && m.length+int(o.lengths[n-1]) > m.size; n-- {
 		}
 	}
 	m.answers = uint16(n)
@@ -258,7 +277,7 @@ func (m *message) authority(set *RRset, asked bool) {
 	o := &set.octets
 	n := o.count(m.do)
 	m.proofs += uint16(n)
-	m.length += o.lengths[n-1]
+	m.length += int(o.lengths[n-1])
 	if asked {
 		m.buf = append(m.buf, o.wire[:o.ends[n-1]]...)
 		return
@@ -273,7 +292,7 @@ func (m *message) authority(set *RRset, asked bool) {
 	m.length += end - at - pointerSize
 	m.buf = append(m.buf[:end], o.wire[pointerSize:o.ends[n-1]]...)
 	for i := range n - 1 { // the first has the name itself
-		owner := end - pointerSize + o.ends[i]
+		owner := end - pointerSize + int(o.ends[i])
 		binary.BigEndian.PutUint16(m.buf[owner:], 0xC000|uint16(at))
 	}
 }

@@ -29,6 +29,7 @@ type RRset struct {
 	Sigs []*dns.RRSIG
 
 	makers []merge.Key // the key of each of Sigs
+	over   []Digest    // and the digest
 	octets octets      // the same, ready to be sent
 }
 
@@ -81,6 +82,14 @@ func at(rr dns.RR, owner string) dns.RR {
 	c := dns.Copy(rr)
 	c.Header().Name = owner
 	return c
+}
+
+// signature returns a signature as it is kept.
+func (s *RRset) signature(i int) Signature {
+	if i >= len(s.over) { // s was put together elsewhere
+		return Signature{RRSIG: s.Sigs[i]}
+	}
+	return Signature{s.Sigs[i], s.over[i]}
 }
 
 // owner returns the name of the records.

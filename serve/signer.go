@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -24,7 +25,7 @@ type Params struct {
 	TTL    uint32         // of the apex key sets, in seconds
 	Now    time.Time      // the time
 	Jitter func() float64 // in [0,1), spreads the expirations; nil: no jitter
-	Stored []*dns.RRSIG   // signatures made before, used where they verify
+	Stored []Signature    // signatures made before, used where they fit
 }
 
 const day = 24 * time.Hour
@@ -52,7 +53,7 @@ type signer struct {
 	life   life
 	now    time.Time
 	jitter func() float64
-	stored map[setID][]*dns.RRSIG
+	stored map[setID][]Signature
 }
 
 // setID names an RRset.
@@ -62,7 +63,7 @@ type setID struct {
 }
 
 func newSigner(l life, p Params) *signer {
-	s := &signer{life: l, now: p.Now, jitter: p.Jitter, stored: make(map[setID][]*dns.RRSIG)}
+	s := &signer{life: l, now: p.Now, jitter: p.Jitter, stored: make(map[setID][]Signature)}
 	for _, sig := range p.Stored {
 		id := setID{dns.CanonicalName(sig.Hdr.Name), sig.TypeCovered}
 		s.stored[id] = append(s.stored[id], sig)
@@ -89,6 +90,7 @@ func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.
 		old = nil
 	}
 	set := &RRset{RRs: rrs}
+	records := sync.OnceValue(func() octets { return packRecords(rrs) })
 	var fresh []*keys.Key
 	for _, k := range ks {
 		id := k.ID()
@@ -96,16 +98,16 @@ func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.
 			continue
 		}
 		sig := s.reusable(k, id, old)
-		if sig == nil {
-			sig = s.restorable(k, rrs)
+		if sig.RRSIG == nil {
+			sig = s.restorable(k, rrs, records)
 		}
-		if sig == nil && k.Signer == nil {
+		if sig.RRSIG == nil && k.Signer == nil {
 			continue
 		}
-		if sig == nil {
+		if sig.RRSIG == nil {
 			fresh = append(fresh, k)
 		}
-		set.Sigs = append(set.Sigs, sig)
+		set.Sigs, set.over = append(set.Sigs, sig.RRSIG), append(set.over, sig.Over)
 		set.makers = append(set.makers, id)
 	}
 	if len(set.Sigs) == 0 {
@@ -118,42 +120,49 @@ func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.
 	if err != nil {
 		return nil, err
 	}
+	packed := records()
 	for i, sig := range set.Sigs {
 		if sig == nil {
-			set.Sigs[i], made = made[0], made[1:]
+			set.Sigs[i], set.over[i] = made[0], digestOf(set.owner(), &packed, fresh[0], made[0])
+			made, fresh = made[1:], fresh[1:]
 		}
 	}
-	set.octets = packSet(set)
+	set.octets = packed.with(set.Sigs)
 	return set, nil
 }
 
 // reusable returns k's signature of old, if it is not due.
-func (s *signer) reusable(k *keys.Key, id merge.Key, old *RRset) *dns.RRSIG {
+func (s *signer) reusable(k *keys.Key, id merge.Key, old *RRset) Signature {
 	if old == nil {
-		return nil
+		return Signature{}
 	}
 	for i, sig := range old.Sigs {
 		if i < len(old.makers) && old.makers[i] == id && s.usable(sig, k) {
-			return sig
+			return old.signature(i)
 		}
 	}
-	return nil
+	return Signature{}
 }
 
-// restorable returns a stored signature by k over exactly rrs, if it verifies
-// and is not due.
-func (s *signer) restorable(k *keys.Key, rrs []dns.RR) *dns.RRSIG {
+// restorable returns a stored signature by k over exactly rrs, whose octets are
+// records, if it is not due and known to fit or verifies.
+func (s *signer) restorable(k *keys.Key, rrs []dns.RR, records func() octets) Signature {
 	h := rrs[0].Header()
 	for _, sig := range s.stored[setID{h.Name, h.Rrtype}] {
 		if sig.OrigTtl != h.Ttl || int(sig.Labels) != dns.CountLabel(h.Name) ||
-			!strings.EqualFold(sig.SignerName, k.Zone()) || !s.usable(sig, k) || sig.Verify(k.DNSKEY, rrs) != nil {
+			!strings.EqualFold(sig.SignerName, k.Zone()) || !s.usable(sig.RRSIG, k) {
 			continue
 		}
-		c := dns.Copy(sig).(*dns.RRSIG)
+		c := dns.Copy(sig.RRSIG).(*dns.RRSIG) // packing writes to it, and that one may be served
 		c.Hdr.Name, c.Hdr.Ttl = h.Name, h.Ttl
-		return c
+		packed := records()
+		over := digestOf(h.Name, &packed, k, c)
+		if (over == Digest{} || over != sig.Over) && c.Verify(k.DNSKEY, rrs) != nil {
+			continue
+		}
+		return Signature{c, over}
 	}
-	return nil
+	return Signature{}
 }
 
 // usable reports whether sig, by k, may be served on: it is valid, of no longer

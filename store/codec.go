@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -10,13 +11,19 @@ import (
 	"hash/fnv"
 	"io"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/serve"
 )
 
 const (
-	// recordVersion is the first octet of a record. It changes when the
-	// meaning of a field does.
-	recordVersion = 1
+	// recordVersion is the first octet of a record: CBOR (RFC 8949). It changes
+	// when the meaning of a field does.
+	recordVersion = 2
+
+	// jsonVersion is that of records of earlier versions of mske, which are read.
+	jsonVersion = 1
 
 	// maxRecord bounds a record in octets: the most keys of the greatest size
 	// that the limits below allow take less.
@@ -58,7 +65,7 @@ func encode(key string, z Zone) ([]byte, error) {
 	if err := z.validate(key); err != nil {
 		return nil, &RecordError{Key: key, Err: err}
 	}
-	text, err := json.Marshal(z)
+	text, err := encoding.Marshal(z)
 	if err == nil && len(text) > maxRecord-recordHeader {
 		err = fmt.Errorf("%d octets, more than %d", len(text), maxRecord-recordHeader)
 	}
@@ -68,6 +75,16 @@ func encode(key string, z Zone) ([]byte, error) {
 	record := append(make([]byte, 0, recordHeader+len(text)), recordVersion)
 	record = binary.BigEndian.AppendUint32(record, crc32.Checksum(text, castagnoli))
 	return append(record, text...), nil
+}
+
+// Digest identifies what z says, to tell whether it has changed. It is zero for a
+// state that cannot be written.
+func (z Zone) Digest() (d [16]byte) {
+	if text, err := encoding.Marshal(z); err == nil {
+		sum := sha256.Sum256(text)
+		copy(d[:], sum[:])
+	}
+	return d
 }
 
 // decode returns the state in record, after checking that it is whole, of this
@@ -89,22 +106,58 @@ func parse(record []byte) (z Zone, err error) {
 		return Zone{}, errors.New("too short")
 	case len(record) > maxRecord:
 		return Zone{}, fmt.Errorf("%d octets, more than %d", len(record), maxRecord)
-	case record[0] != recordVersion:
-		return Zone{}, fmt.Errorf("version %d, this version of mske reads %d only", record[0], recordVersion)
+	case record[0] != recordVersion && record[0] != jsonVersion:
+		return Zone{}, fmt.Errorf("version %d, this version of mske reads those up to %d only", record[0], recordVersion)
 	}
 	text := record[recordHeader:]
 	if binary.BigEndian.Uint32(record[1:]) != crc32.Checksum(text, castagnoli) {
 		return Zone{}, errors.New("the checksum is wrong")
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&z); err != nil {
+	if record[0] == jsonVersion {
+		err = unmarshalJSON(text, &z)
+	} else {
+		err = decoding.Unmarshal(text, &z)
+	}
+	if err != nil {
 		return Zone{}, err
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return Zone{}, errors.New("something follows the record")
-	}
+	z.share()
 	return z, nil
+}
+
+// How records are written and read. What no record of ours has is refused before
+// it takes memory.
+var (
+	encoding = must(cbor.EncOptions{Time: cbor.TimeRFC3339Nano, NaNConvert: cbor.NaNConvertReject, InfConvert: cbor.InfConvertReject}.EncMode())
+	decoding = must(cbor.DecOptions{
+		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField, MaxArrayElements: maxJoint, MaxMapPairs: maxFields, MaxNestedLevels: maxNested,
+		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive, UTF8: cbor.UTF8RejectInvalid,
+	}.DecMode())
+)
+
+const (
+	maxFields = 64 // of a structure
+	maxNested = 16
+)
+
+func must[T any](t T, err error) T {
+	if err != nil {
+		panic(err) // options that contradict each other
+	}
+	return t
+}
+
+func unmarshalJSON(text []byte, z *Zone) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(z); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("something follows the record")
+	}
+	return nil
 }
 
 // content is a checksum over all records in whatever order. bbolt has none of
@@ -141,19 +194,53 @@ func parseContent(b []byte) (content, error) {
 	return content{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}, nil
 }
 
-// MarshalJSON implements [json.Marshaler]: each signature in wire format, base64.
-func (s Signatures) MarshalJSON() ([]byte, error) {
-	wires := make([][]byte, 0, len(s))
-	for _, sig := range s {
-		wire := make([]byte, dns.Len(sig))
+// signature is how a signature is written.
+type signature struct {
+	_    struct{} `cbor:",toarray"`
+	Wire []byte   // the RRSIG record
+	Over []byte   // nothing, or a digest
+}
+
+// MarshalCBOR implements [cbor.Marshaler].
+func (s Signatures) MarshalCBOR() ([]byte, error) {
+	sigs := make([]signature, len(s))
+	for i, sig := range s {
+		wire := make([]byte, dns.Len(sig.RRSIG))
 		// Packing writes to the header, and this one is being served.
-		n, err := dns.PackRR(dns.Copy(sig), wire, 0, nil, false)
+		n, err := dns.PackRR(dns.Copy(sig.RRSIG), wire, 0, nil, false)
 		if err != nil {
 			return nil, err
 		}
-		wires = append(wires, wire[:n])
+		sigs[i].Wire = wire[:n]
+		if sig.Over != (serve.Digest{}) {
+			sigs[i].Over = sig.Over[:]
+		}
 	}
-	return json.Marshal(wires)
+	return encoding.Marshal(sigs)
+}
+
+// UnmarshalCBOR implements [cbor.Unmarshaler].
+func (s *Signatures) UnmarshalCBOR(text []byte) error {
+	var sigs []signature
+	if err := decoding.Unmarshal(text, &sigs); err != nil {
+		return err
+	}
+	*s = nil
+	for _, one := range sigs {
+		sig, err := unpackSignature(one.Wire)
+		if err != nil {
+			return err
+		}
+		switch len(one.Over) {
+		case 0:
+		case len(sig.Over):
+			sig.Over = serve.Digest(one.Over)
+		default:
+			return fmt.Errorf("a digest of %d octets", len(one.Over))
+		}
+		*s = append(*s, sig)
+	}
+	return nil
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -162,20 +249,25 @@ func (s *Signatures) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &wires); err != nil {
 		return err
 	}
-	if len(wires) > maxSignatures {
-		return fmt.Errorf("%d signatures, more than %d", len(wires), maxSignatures)
-	}
 	*s = nil
 	for _, wire := range wires {
-		rr, off, err := dns.UnpackRR(wire, 0)
+		sig, err := unpackSignature(wire)
 		if err != nil {
 			return err
-		}
-		sig, ok := rr.(*dns.RRSIG)
-		if !ok || off != len(wire) {
-			return errors.New("a signature is no RRSIG record")
 		}
 		*s = append(*s, sig)
 	}
 	return nil
+}
+
+func unpackSignature(wire []byte) (serve.Signature, error) {
+	rr, off, err := dns.UnpackRR(wire, 0)
+	if err != nil {
+		return serve.Signature{}, err
+	}
+	sig, ok := rr.(*dns.RRSIG)
+	if !ok || off != len(wire) {
+		return serve.Signature{}, errors.New("a signature is no RRSIG record")
+	}
+	return serve.Signature{RRSIG: sig}, nil
 }

@@ -9,23 +9,64 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/lifecycle"
 )
 
-// seal returns text as a record with a right checksum.
-func seal(text []byte) []byte {
-	record := binary.BigEndian.AppendUint32([]byte{recordVersion}, crc32.Checksum(text, castagnoli))
+// seal returns text as a record of a version with a right checksum.
+func seal(version byte, text []byte) []byte {
+	record := binary.BigEndian.AppendUint32([]byte{version}, crc32.Checksum(text, castagnoli))
 	return append(record, text...)
 }
 
 func TestRecordsWithAnythingUnknownAreRefused(t *testing.T) {
 	for _, text := range []string{`{"Name":"example.org.","Unknown":1}`, `{} {}`, `[]`, ``, `{"Signatures":["AAAA"]}`} {
-		if _, err := parse(seal([]byte(text))); err == nil {
+		if _, err := parse(seal(jsonVersion, []byte(text))); err == nil {
 			t.Errorf("Expected an error for %s", text)
 		}
 	}
+	for name, of := range map[string]any{
+		"an unknown field": map[string]any{"Name": "example.org.", "Unknown": 1},
+		"another case":     map[string]any{"name": "example.org."},
+		"a list":           []int{},
+		"no signature":     map[string]any{"Signatures": []any{[]any{[]byte{0, 0, 0}, []byte(nil)}}},
+		"a short digest":   map[string]any{"Signatures": []any{[]any{wireOf(t, testSignature), []byte{1, 2}}}},
+		"many signatures":  map[string]any{"Signatures": make([]int, maxJoint+1)},
+	} {
+		text, err := cbor.Marshal(of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parse(seal(recordVersion, text)); err == nil {
+			t.Errorf("Expected an error for a record with %s", name)
+		}
+	}
+	record, err := encode(Key("example.org.", hosts), testZone("example.org.", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parse(seal(recordVersion, append(record[recordHeader:], 0xf6))); err == nil {
+		t.Error("Expected an error for a record that something follows")
+	}
+}
+
+const testSignature = "example.org. 3600 IN RRSIG DNSKEY 13 2 3600 20300101000000 20200101000000 1 example.org. AAAA"
+
+// wireOf returns a record in wire format.
+func wireOf(t *testing.T, text string) []byte {
+	t.Helper()
+	rr, err := dns.NewRR(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire := make([]byte, dns.Len(rr))
+	n, err := dns.PackRR(rr, wire, 0, nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire[:n]
 }
 
 // FuzzDecode holds that no record makes the decoder panic, and that what it
@@ -36,11 +77,11 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(record[recordHeader:])
-	f.Add([]byte(`{"Name":"example.org.","Nameservers":["ns1.example.net."]}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
+	f.Add(byte(recordVersion), record[recordHeader:])
+	f.Add(byte(jsonVersion), []byte(`{"Name":"example.org.","Nameservers":["ns1.example.net."]}`))
+	f.Fuzz(func(t *testing.T, version byte, text []byte) {
 		decode(key, text) // as it comes
-		z, err := decode(key, seal(text))
+		z, err := decode(key, seal(version, text))
 		if err != nil {
 			return
 		}
@@ -61,13 +102,13 @@ func FuzzDecode(f *testing.F) {
 // TestMarshalLeavesSignaturesAlone holds what go test -race would find: queries
 // are answered from the signatures that are being stored.
 func TestMarshalLeavesSignaturesAlone(t *testing.T) {
-	rr, err := dns.NewRR("example.org. 3600 IN RRSIG DNSKEY 13 2 3600 20300101000000 20200101000000 1 example.org. AAAA")
+	rr, err := dns.NewRR(testSignature)
 	if err != nil {
 		t.Fatal(err)
 	}
 	sig := rr.(*dns.RRSIG)
 	sig.Hdr.Rdlength = 0
-	if _, err := (Signatures{sig}).MarshalJSON(); err != nil || sig.Hdr.Rdlength != 0 {
+	if _, err := (Signatures{{RRSIG: sig}}).MarshalCBOR(); err != nil || sig.Hdr.Rdlength != 0 {
 		t.Errorf("Expected the record not to be written to, got Rdlength %d, %v", sig.Hdr.Rdlength, err)
 	}
 }
@@ -95,7 +136,7 @@ func TestRecordsWithoutALifeAreRead(t *testing.T) {
 		`"Own":[{"Key":{"Flags":257,"Protocol":3,"Algorithm":13,"PublicKey":"AAAA"},"SecureEntry":true,"SignsData":false,"Chain":false,` +
 		`"Signed":false,"Published":"2024-05-01T12:00:00Z","Gone":"0001-01-01T00:00:00Z"}],"Signers":null,"Peers":null,` +
 		`"Joint":{"DNSKEY":null,"CDNSKEY":null,"CDS":null,"Unmatched":null},"Signatures":[],"Serial":0}`)
-	z, err := decode(Key("example.org.", []string{"ns1.example.org."}), seal(text))
+	z, err := decode(Key("example.org.", []string{"ns1.example.org."}), seal(jsonVersion, text))
 	if err != nil || len(z.Own) != 1 || z.Life.Phase != "" {
 		t.Errorf("Expected the record of a former version to be read, got %v, %v", z, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/observe"
+	"github.com/coredns-mske/mske/serve"
 
 	"github.com/miekg/dns"
 	bolt "go.etcd.io/bbolt"
@@ -46,7 +47,7 @@ func testZone(name string, n int) Zone {
 			Inception: merge.Inceptions{DNSKEY: at, CDS: at.Add(-time.Hour), CDNSKEY: at.Add(time.Hour)}},
 			Collected: at, Retiring: []merge.Retiring{{Key: k, Since: at, Until: at.Add(time.Hour)}}}},
 		Joint:      merge.Joint{DNSKEY: []merge.Key{k}, CDNSKEY: []merge.Key{k}, CDS: []merge.DS{ds}},
-		Signatures: Signatures{sig.(*dns.RRSIG)},
+		Signatures: Signatures{{RRSIG: sig.(*dns.RRSIG), Over: serve.Digest{1}}},
 		Life:       testLife(k, ds, at),
 		Seed:       lifecycle.Seed{At: at, DNSKEY: []merge.Key{k}, CDNSKEY: []merge.Key{k}, CDS: []merge.DS{ds}, TTL: time.Hour, Until: at},
 		Told:       "0123456789abcdef",

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/serve"
 
 	"github.com/miekg/dns"
 )
@@ -106,8 +107,8 @@ type Own struct {
 	Gone        time.Time // the first look that no longer showed it, zero while it is there
 }
 
-// Signatures are RRSIG records.
-type Signatures []*dns.RRSIG
+// Signatures are RRSIG records of ours.
+type Signatures []serve.Signature
 
 // Key returns the key of a zone's record: the same zone under other
 // nameservers is another provider's part of it (rule T2).

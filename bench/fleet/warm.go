@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -12,11 +13,12 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/internal/lab"
+	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/observe"
+	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
 )
 
@@ -33,18 +35,19 @@ func (f *fleet) warm() error {
 	}
 	for from := 0; from < f.zones; from += batch {
 		made := make([]store.Zone, min(batch, f.zones-from))
+		errs := make([]error, len(made))
 		var wg sync.WaitGroup
-		for part := range slices.Chunk(made, batch/runtime.GOMAXPROCS(0)) {
-			first := from
-			from += len(part)
+		for worker := range runtime.GOMAXPROCS(0) {
 			wg.Go(func() {
-				for i := range part {
-					part[i] = w.state(first+i, now)
+				for i := worker; i < len(made); i += runtime.GOMAXPROCS(0) {
+					made[i], errs[i] = w.state(from+i, now)
 				}
 			})
 		}
 		wg.Wait()
-		from -= len(made)
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
 		records := make(map[string]store.Zone)
 		for _, z := range made {
 			records[store.Key(z.Name, z.Nameservers)] = z
@@ -57,7 +60,7 @@ func (f *fleet) warm() error {
 }
 
 // state returns what is stored of a zone that is complete.
-func (w *world) state(i int, now time.Time) store.Zone {
+func (w *world) state(i int, now time.Time) (store.Zone, error) {
 	zone, long, lately := zoneName(i), now.Add(-4*time.Hour), now.Add(-time.Minute)
 	ksk, zsk := ourKeys(zone)
 	ours := []merge.Key{merge.KeyOf(ksk.DNSKEY), merge.KeyOf(zsk.DNSKEY)}
@@ -76,7 +79,8 @@ func (w *world) state(i int, now time.Time) store.Zone {
 		{Key: ours[1], SignsData: true, Chain: true, Signed: true, Published: long, SignedSince: long},
 	}
 	z.Joint = merge.Union(zone, merge.Local{DNSKEY: ours, SecureEntry: ours[:1]}, z.Peers)
-	z.Signatures = signatures(zone, ksk, zsk, z.Joint, now)
+	var err error
+	z.Signatures, err = signatures(zone, ksk, zsk, z.Joint, now)
 
 	held := lifecycle.Held{TTL: ttl * time.Second}
 	z.Life = lifecycle.State{
@@ -92,7 +96,7 @@ func (w *world) state(i int, now time.Time) store.Zone {
 			Name: host, Heard: lately, KeyTTL: ttl * time.Second, Child: held, Parent: held, Delegated: true, ParentRead: true, ListedBy: hosts,
 		})
 	}
-	return z
+	return z, err
 }
 
 // peer returns what is known of a host's keys.
@@ -106,20 +110,15 @@ func (w *world) peer(zone, host string, at time.Time) merge.Peer {
 	}}
 }
 
-// signatures returns those of our keys over the joint sets, of which no two end
-// together.
-func signatures(zone string, ksk, zsk *lab.Key, j merge.Joint, now time.Time) []*dns.RRSIG {
-	var sigs []*dns.RRSIG
-	from := uint32(now.Add(-3 * time.Hour).Unix())
-	for _, rrs := range announce.RRsets(zone, merge.Announcement{DNSKEY: j.DNSKEY, CDNSKEY: j.CDNSKEY, CDS: j.CDS}, ttl) {
-		by := []*lab.Key{ksk}
-		if rrs[0].Header().Rrtype != dns.TypeDNSKEY {
-			by = append(by, zsk)
-		}
-		until := uint32(now.Add(7*24*time.Hour + time.Duration(rand.Int64N(int64(7*24*time.Hour)))).Unix())
-		for _, k := range by {
-			sigs = append(sigs, signBy(k, zone, rrs, from, until))
-		}
+// signatures returns those of our keys over the joint sets, of which no two zones'
+// end together.
+func signatures(zone string, ksk, zsk *lab.Key, j merge.Joint, now time.Time) ([]serve.Signature, error) {
+	by := func(k *lab.Key, role keys.Role) []*keys.Key {
+		return []*keys.Key{{DNSKEY: k.DNSKEY, Signer: k.Signer, Role: role}}
 	}
-	return sigs
+	a, err := serve.SignApex(zone, j, serve.Signers{SecureEntry: by(ksk, keys.KSK), Data: by(zsk, keys.ZSK)}, serve.Params{TTL: ttl, Now: now, Jitter: rand.Float64}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return a.Signatures(), nil
 }
