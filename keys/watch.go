@@ -40,6 +40,7 @@ type Watcher struct {
 	mu      sync.Mutex
 	source  Source
 	looks   int // maxLooks, but in tests
+	eager   int // eager, but in tests
 	started bool
 	dirs    []*directory
 	pairs   []*pair
@@ -53,7 +54,7 @@ type Watcher struct {
 
 // NewWatcher returns a Watcher that has read nothing yet.
 func NewWatcher(source Source) *Watcher {
-	w := &Watcher{source: source, looks: maxLooks}
+	w := &Watcher{source: source, looks: maxLooks, eager: eager}
 	w.reset()
 	return w
 }
@@ -97,6 +98,30 @@ func (w *Watcher) Keys(zone string) []*Key {
 		return slices.Clone(z.keys)
 	}
 	return nil
+}
+
+// eager is how many keys are read so quickly that nothing need wait for it.
+const eager = 4000
+
+// Prepare reports whether it takes a while until the first Scan has read
+// everything. It returns what error that Scan would, as far as it can be told
+// sooner: a directory or a named file cannot be read.
+func (w *Watcher) Prepare(now time.Time, wanted func(zone string) bool) (slow bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := &scan{Watcher: w, now: now, wanted: wanted, due: make(map[*pair]bool), touched: make(map[string]bool)}
+	for _, d := range w.dirs {
+		s.list(d)
+	}
+	slow = len(w.pairs) > w.eager && w.inherited == nil
+	for _, p := range w.pairs {
+		if slow && p.named {
+			s.errs = append(s.errs, p.examine(nil).err)
+		}
+	}
+	err = errors.Join(s.errs...)
+	w.reset() // the first Scan finds everything new
+	return slow, err
 }
 
 // Scan looks for changes in the key files of the zones, canonical names, for

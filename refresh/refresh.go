@@ -173,11 +173,21 @@ func New(c Config) *Engine {
 
 // Start takes the state files over from the engine that holds them, publishes
 // what was served last for every zone that they know, without asking
-// anybody, and begins the work. An error leaves nothing running.
+// anybody, and begins the work. An error leaves nothing running. Where reading our
+// keys takes a while, Start does not wait for it: what was served last is served
+// with the signatures that are stored, and nothing else is.
 func (e *Engine) Start() error {
 	// Keys first: if they cannot be read, the former engine goes on.
+	slow := false
 	for _, s := range e.scans {
-		if err := e.scanAtStart(s); err != nil {
+		one, err := s.watcher.Prepare(time.Now(), s.wanted)
+		if err != nil {
+			return err
+		}
+		slow = slow || one
+	}
+	if !slow {
+		if err := e.scanAtStart(); err != nil {
 			return err
 		}
 	}
@@ -190,8 +200,19 @@ func (e *Engine) Start() error {
 	for _, path := range leases.paths {
 		e.wg.Go(func() { leases.watch(path, e.ctx.Done()) })
 	}
-	e.restore(stored)
-	e.wg.Go(e.run)
+	e.takeOver(stored)
+	if !slow {
+		e.restore(stored)
+		e.wg.Go(e.run)
+		return nil
+	}
+	e.foretell()
+	e.wg.Go(func() {
+		if e.scanLater() {
+			e.restore(stored)
+			e.run()
+		}
+	})
 	return nil
 }
 

@@ -13,42 +13,64 @@ import (
 	"github.com/coredns-mske/mske/store"
 )
 
-// restore takes over the stored state of every zone and publishes what was
-// served last. Then it publishes what only needs the plugins behind ours to be
-// asked, if these answer at once: new zones, and our announcements.
-func (e *Engine) restore(stored map[string]record) {
+// takeOver takes over the stored state of every zone, and the clock.
+func (e *Engine) takeOver(stored map[string]record) {
 	for _, r := range stored {
 		e.loop.clock.stored = latest(e.loop.clock.stored, r.Clock)
 	}
 	adopt(e.zones, stored)
 	e.readClock()
 	e.loop.begun = e.loop.clock.right()
+	inParallel(len(e.zones), func(i int) {
+		z := e.zones[i]
+		z.began, z.spoken = e.loop.now, z.facts.state.Life.Phase
+		if e.loop.clock.right() {
+			z.facts.state = startWaits(z.facts.state, e.loop.now)
+		}
+	})
+	for _, z := range e.zones {
+		e.loop.due.Push(z)
+	}
+}
+
+// foretell publishes what was served last for every zone, with the signatures that
+// are stored, before our keys have been read.
+func (e *Engine) foretell() {
+	jobs := make([]*job, len(e.zones))
+	inParallel(len(jobs), func(i int) {
+		z := e.zones[i]
+		e.settle(z)
+		if jobs[i] = z.frozenJob(e.loop.now); !e.loop.clock.right() {
+			jobs[i] = z.frozenJob(z.facts.state.Saved)
+		}
+		jobs[i].make(jobs[i].decision.view, nil)
+	})
+	e.restored(jobs)
+}
+
+// restore publishes what was served last for every zone. Then it publishes what
+// only needs the plugins behind ours to be asked, if these answer at once: new
+// zones, and our announcements. stored is what takeOver was called with.
+func (e *Engine) restore(stored map[string]record) {
+	e.readClock()
 	jobs := make([]*job, len(e.zones))
 	inParallel(len(jobs), func(i int) {
 		z := e.zones[i]
 		if z.known {
 			z.stored = writtenOf(stored[z.key].Zone)
 		}
-		z.began, z.spoken = e.loop.now, z.facts.state.Life.Phase
 		e.settle(z)
 		if e.loop.clock.right() {
-			z.facts.state = startWaits(z.facts.state, e.loop.now)
 			jobs[i] = z.restoreJob(e.loop.now)
 		} else {
-			jobs[i] = z.frozenJob()
+			jobs[i] = z.frozenJob(z.facts.state.Saved)
 		}
-		jobs[i].make(jobs[i].decision.view, nil)
+		jobs[i].make(jobs[i].decision.view, z.apex)
 	})
-	for _, j := range jobs {
-		z := j.zone
-		e.loop.due.Push(z)
-		if j.err != nil { // nothing can sign: said when it is decided about
-			j.apex, j.decision.view.answer, j.err = &serve.Apex{Zone: z.Name}, failing, nil
-			e.show(z, j)
-		} else {
-			z.made = j.apex
-			z.resigned = !slices.EqualFunc(j.apex.Signatures(), z.facts.state.Signatures, sameSignature)
-			e.show(z, j)
+	e.restored(jobs)
+	for _, z := range e.zones {
+		if z.made != nil {
+			z.resigned = !slices.EqualFunc(z.made.Signatures(), stored[z.key].Signatures, sameSignature)
 		}
 		e.announceable(z)
 		e.loop.dirty[z] = true
@@ -59,13 +81,25 @@ func (e *Engine) restore(stored map[string]record) {
 		return
 	}
 	e.lookAtStart()
-	for len(e.loop.dirty) > 0 && e.loop.writeFails == 0 {
+	for len(e.loop.dirty) > 0 && e.loop.writeFails == 0 && e.ctx.Err() == nil {
 		if jobs := e.jobs(); len(jobs) > 0 {
 			e.committed(jobs, e.commit(jobs))
 		}
 	}
 	e.buildAtStart()
 	e.refreshStatus()
+}
+
+// restored publishes what jobs made of what was served last.
+func (e *Engine) restored(jobs []*job) {
+	for _, j := range jobs {
+		if j.err != nil { // nothing can sign: said when it is decided about
+			j.apex, j.decision.view.answer, j.err = &serve.Apex{Zone: j.zone.Name}, failing, nil
+		} else {
+			j.zone.made = j.apex
+		}
+		e.show(j.zone, j)
+	}
 }
 
 // restoreJob returns the job of serving z as it was served last.
@@ -83,11 +117,11 @@ func (z *zone) restoreJob(now time.Time) *job {
 	return &job{zone: z, decision: decision{view: v}, record: s, now: now, sign: true}
 }
 
-// frozenJob returns the job of serving z as it was served last by a clock that
-// is wrong: with the signatures that were valid when they were stored, and
-// without making any (rule M6).
-func (z *zone) frozenJob() *job {
-	j := z.restoreJob(z.facts.state.Saved)
+// frozenJob returns the job of serving z as it was served last with the signatures
+// that are stored and valid at a time, and without making any: by a clock that is
+// wrong that is when they were stored (rule M6).
+func (z *zone) frozenJob(at time.Time) *job {
+	j := z.restoreJob(at)
 	v := &j.decision.view
 	v.signers = serve.Signers{SecureEntry: halved(v.signers.SecureEntry), Data: halved(v.signers.Data)}
 	return j
@@ -143,16 +177,16 @@ func adopt(zones []*zone, stored map[string]record) {
 		if best == "" {
 			continue
 		}
-		z.facts.state = z.takeOver(stored[best].Zone)
+		z.facts.state = z.inherit(stored[best].Zone)
 		if best == z.key && stored[best].path == z.Store {
 			z.known = true // else it is to be written there
 		}
 	}
 }
 
-// takeOver returns s as the state of z. Hosts that have become ours are peers
+// inherit returns s as the state of z. Hosts that have become ours are peers
 // no longer, but the data they signed may be cached.
-func (z *zone) takeOver(s store.Zone) store.Zone {
+func (z *zone) inherit(s store.Zone) store.Zone {
 	s.Nameservers = z.Nameservers
 	var peers []merge.Peer
 	for _, p := range s.Peers {

@@ -28,13 +28,36 @@ type scan struct {
 func (s *scan) wanted(zone string) bool { return len(s.zones[zone]) > 0 }
 
 // scanAtStart reads all keys.
-func (e *Engine) scanAtStart(s *scan) error {
-	changed, notes, err := s.watcher.Scan(time.Now(), s.wanted)
-	if err != nil {
-		return err
+func (e *Engine) scanAtStart() error {
+	for _, s := range e.scans {
+		changed, notes, err := s.watcher.Scan(time.Now(), s.wanted)
+		if err != nil {
+			return err
+		}
+		e.scanned(s, changed, notes)
 	}
-	e.scanned(s, changed, notes)
 	return nil
+}
+
+// scanLater reads all keys while what was served last is served already. What
+// cannot be read could be when that began, so it is tried again. It returns false
+// if the engine has to end before that.
+func (e *Engine) scanLater() bool {
+	for {
+		err := e.scanAtStart()
+		if err == nil {
+			return e.ctx.Err() == nil
+		}
+		e.config.Log.Errorf("Reading key files, which is tried again: %v", err)
+		select {
+		case <-time.After(e.scanEvery):
+		case <-e.leases.revoked:
+			e.release()
+			return false
+		case <-e.ctx.Done():
+			return false
+		}
+	}
 }
 
 // scan looks for changes of the key files.

@@ -53,7 +53,8 @@ func (w *world) newProvider(name string, last int) *provider {
 	p.host = "ns1." + p.domain
 	p.dir, p.keys = w.mkdir(p.domain), w.mkdir(p.domain, "keys")
 	p.zoneFile = filepath.Join(p.dir, "db.shared")
-	p.own, p.signal = w.key(p.dir, p.domain, "KSK"), w.key(p.dir, "_signal."+p.host, "KSK")
+	old := []string{"-P", "-1d", "-A", "-1d"} // by clocks that are slow, too
+	p.own, p.signal = w.key(p.dir, p.domain, "KSK", old...), w.key(p.dir, "_signal."+p.host, "KSK", old...)
 	p.clear = w.sign(p.domain, p.host, "ns1 A "+p.ip+"\n_signal."+p.host+" NS "+p.host+"\n"+w.ds(p.signal), p.own)
 	return p
 }
