@@ -10,63 +10,94 @@ import (
 // share lets equal texts of z be one in memory: a record names each key and each
 // host many times, and the zones of a fleet have hosts in common.
 func (z *Zone) share() {
-	shareText(&z.Name)
-	shareTexts(z.Nameservers, z.Target, z.NS, z.Imported, z.Delegation.NS, z.Delegation.Chain)
+	var s sharer
+	s.name(&z.Name)
+	s.names(z.Nameservers, z.Target, z.NS, z.Imported, z.Delegation.NS, z.Delegation.Chain)
 	for i := range z.Own {
-		shareText(&z.Own[i].Key.PublicKey)
+		s.text(&z.Own[i].Key.PublicKey)
 	}
-	shareKeys(z.Signers, z.Joint.DNSKEY, z.Joint.CDNSKEY, z.Seed.DNSKEY, z.Seed.CDNSKEY)
-	shareDS(z.Joint.CDS, z.Joint.Unmatched, z.Seed.CDS)
+	s.keys(z.Signers, z.Joint.DNSKEY, z.Joint.CDNSKEY, z.Seed.DNSKEY, z.Seed.CDNSKEY)
+	s.digests(z.Joint.CDS, z.Joint.Unmatched, z.Seed.CDS)
 	for i := range z.Peers {
 		p := &z.Peers[i]
-		shareText(&p.Host)
-		shareKeys(p.Announcement.DNSKEY, p.Announcement.CDNSKEY)
-		shareDS(p.Announcement.CDS)
+		s.name(&p.Host)
+		s.keys(p.Announcement.DNSKEY, p.Announcement.CDNSKEY)
+		s.digests(p.Announcement.CDS)
 		for i := range p.Retiring {
-			shareText(&p.Retiring[i].Key.PublicKey)
+			s.text(&p.Retiring[i].Key.PublicKey)
 		}
 	}
 	for _, sig := range z.Signatures {
-		shareText(&sig.Hdr.Name)
-		shareText(&sig.SignerName)
+		s.name(&sig.Hdr.Name)
+		s.name(&sig.SignerName)
 	}
-	shareLife(&z.Life)
+	s.life(&z.Life)
 }
 
-func shareLife(s *lifecycle.State) {
-	shareTexts(s.ParentNS, s.Target)
-	shareDS(s.DS)
-	for i := range s.Hosts {
-		shareText(&s.Hosts[i].Name)
-		shareTexts(s.Hosts[i].ListedBy, s.Hosts[i].NamedBy)
+// sharer holds the texts that were met, and stays with a record.
+type sharer struct{ met []string }
+
+// maxMet bounds the texts that each further one is compared with.
+const maxMet = 64
+
+// text lets an equal text that was met stand in for one, and reports whether there
+// is any.
+func (s *sharer) text(text *string) bool {
+	for _, same := range s.met {
+		if same == *text {
+			*text = same
+			return true
+		}
 	}
-	for i := range s.Keys {
-		shareText(&s.Keys[i].Key.PublicKey)
+	if len(s.met) < maxMet {
+		s.met = append(s.met, *text)
+	}
+	return false
+}
+
+// name is text for what other records have as well.
+func (s *sharer) name(name *string) {
+	before := len(s.met)
+	if !s.text(name) {
+		*name = unique.Make(*name).Value()
+		if len(s.met) > before {
+			s.met[before] = *name
+		}
 	}
 }
 
-func shareKeys(lists ...[]merge.Key) {
+func (s *sharer) life(l *lifecycle.State) {
+	s.names(l.ParentNS, l.Target)
+	s.digests(l.DS)
+	for i := range l.Hosts {
+		s.name(&l.Hosts[i].Name)
+		s.names(l.Hosts[i].ListedBy, l.Hosts[i].NamedBy)
+	}
+	for i := range l.Keys {
+		s.text(&l.Keys[i].Key.PublicKey)
+	}
+}
+
+func (s *sharer) keys(lists ...[]merge.Key) {
 	for _, ks := range lists {
 		for i := range ks {
-			shareText(&ks[i].PublicKey)
+			s.text(&ks[i].PublicKey)
 		}
 	}
 }
 
-func shareDS(lists ...[]merge.DS) {
+func (s *sharer) digests(lists ...[]merge.DS) {
 	for _, digests := range lists {
 		for i := range digests {
-			shareText(&digests[i].Digest)
+			s.text(&digests[i].Digest)
 		}
 	}
 }
 
-func shareTexts(lists ...[]string) {
-	for _, texts := range lists {
-		for i := range texts {
-			shareText(&texts[i])
+func (s *sharer) names(lists ...[]string) {
+	for _, names := range lists {
+		for i := range names {
+			s.name(&names[i])
 		}
 	}
 }
-
-func shareText(text *string) { *text = unique.Make(*text).Value() }
