@@ -11,15 +11,12 @@ import (
 	"hash/fnv"
 	"io"
 
-	"github.com/fxamacker/cbor/v2"
-	"github.com/miekg/dns"
-
 	"github.com/coredns-mske/mske/serve"
 )
 
 const (
-	// recordVersion is the first octet of a record: CBOR (RFC 8949). It changes
-	// when the meaning of a field does.
+	// recordVersion is the first octet of a record: what follows is as in
+	// layout.go. It changes when that does.
 	recordVersion = 2
 
 	// jsonVersion is that of records of earlier versions of mske, which are read.
@@ -65,27 +62,51 @@ func encode(key string, z Zone) ([]byte, error) {
 	if err := z.validate(key); err != nil {
 		return nil, &RecordError{Key: key, Err: err}
 	}
-	text, err := encoding.Marshal(z)
-	if err == nil && len(text) > maxRecord-recordHeader {
-		err = fmt.Errorf("%d octets, more than %d", len(text), maxRecord-recordHeader)
+	record, err := z.append(make([]byte, recordHeader, usualRecord))
+	if err == nil && len(record) > maxRecord {
+		err = fmt.Errorf("%d octets, more than %d", len(record), maxRecord)
 	}
 	if err != nil {
 		return nil, &RecordError{Key: key, Err: err}
 	}
-	record := append(make([]byte, 0, recordHeader+len(text)), recordVersion)
-	record = binary.BigEndian.AppendUint32(record, crc32.Checksum(text, castagnoli))
-	return append(record, text...), nil
+	record[0] = recordVersion
+	binary.BigEndian.PutUint32(record[1:], crc32.Checksum(record[recordHeader:], castagnoli))
+	return record, nil
 }
 
 // Digest identifies what z says, to tell whether it has changed. It is zero for a
 // state that cannot be written.
 func (z Zone) Digest() (d [16]byte) {
-	if text, err := encoding.Marshal(z); err == nil {
+	if text, err := z.append(make([]byte, 0, usualRecord)); err == nil {
 		sum := sha256.Sum256(text)
 		copy(d[:], sum[:])
 	}
 	return d
 }
+
+// usualRecord is how many octets most records take.
+const usualRecord = 4096
+
+// append appends what z says.
+func (z Zone) append(octets []byte) ([]byte, error) {
+	c := coder{octets: octets, numbers: make(map[string]int)}
+	c.zone(&z)
+	return c.octets, c.err
+}
+
+// parseZone returns what octets say, which is nothing but a zone's state.
+func parseZone(octets []byte) (z Zone, err error) {
+	c := coder{reading: true, octets: octets}
+	if c.zone(&z); c.err == nil && len(c.octets) > 0 {
+		c.fail(errAfter)
+	}
+	if c.err != nil {
+		return Zone{}, c.err
+	}
+	return z, nil
+}
+
+var errAfter = errors.New("something follows the record")
 
 // decode returns the state in record, after checking that it is whole, of this
 // version, within bounds and about the zone that key says.
@@ -114,50 +135,21 @@ func parse(record []byte) (z Zone, err error) {
 		return Zone{}, errors.New("the checksum is wrong")
 	}
 	if record[0] == jsonVersion {
-		err = unmarshalJSON(text, &z)
-	} else {
-		err = decoding.Unmarshal(text, &z)
+		return parseJSON(text)
 	}
-	if err != nil {
-		return Zone{}, err
-	}
-	z.share()
-	return z, nil
+	return parseZone(text)
 }
 
-// How records are written and read. What no record of ours has is refused before
-// it takes memory.
-var (
-	encoding = must(cbor.EncOptions{Time: cbor.TimeRFC3339Nano, NaNConvert: cbor.NaNConvertReject, InfConvert: cbor.InfConvertReject}.EncMode())
-	decoding = must(cbor.DecOptions{
-		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
-		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField, MaxArrayElements: maxJoint, MaxMapPairs: maxFields, MaxNestedLevels: maxNested,
-		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive, UTF8: cbor.UTF8RejectInvalid,
-	}.DecMode())
-)
-
-const (
-	maxFields = 64 // of a structure
-	maxNested = 16
-)
-
-func must[T any](t T, err error) T {
-	if err != nil {
-		panic(err) // options that contradict each other
-	}
-	return t
-}
-
-func unmarshalJSON(text []byte, z *Zone) error {
+func parseJSON(text []byte) (z Zone, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	if err := d.Decode(z); err != nil {
-		return err
+	if err := d.Decode(&z); err != nil {
+		return Zone{}, err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return errors.New("something follows the record")
+		return Zone{}, errAfter
 	}
-	return nil
+	return z, nil
 }
 
 // content is a checksum over all records in whatever order. bbolt has none of
@@ -194,55 +186,6 @@ func parseContent(b []byte) (content, error) {
 	return content{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}, nil
 }
 
-// signature is how a signature is written.
-type signature struct {
-	_    struct{} `cbor:",toarray"`
-	Wire []byte   // the RRSIG record
-	Over []byte   // nothing, or a digest
-}
-
-// MarshalCBOR implements [cbor.Marshaler].
-func (s Signatures) MarshalCBOR() ([]byte, error) {
-	sigs := make([]signature, len(s))
-	for i, sig := range s {
-		wire := make([]byte, dns.Len(sig.RRSIG))
-		// Packing writes to the header, and this one is being served.
-		n, err := dns.PackRR(dns.Copy(sig.RRSIG), wire, 0, nil, false)
-		if err != nil {
-			return nil, err
-		}
-		sigs[i].Wire = wire[:n]
-		if sig.Over != (serve.Digest{}) {
-			sigs[i].Over = sig.Over[:]
-		}
-	}
-	return encoding.Marshal(sigs)
-}
-
-// UnmarshalCBOR implements [cbor.Unmarshaler].
-func (s *Signatures) UnmarshalCBOR(text []byte) error {
-	var sigs []signature
-	if err := decoding.Unmarshal(text, &sigs); err != nil {
-		return err
-	}
-	*s = nil
-	for _, one := range sigs {
-		sig, err := unpackSignature(one.Wire)
-		if err != nil {
-			return err
-		}
-		switch len(one.Over) {
-		case 0:
-		case len(sig.Over):
-			sig.Over = serve.Digest(one.Over)
-		default:
-			return fmt.Errorf("a digest of %d octets", len(one.Over))
-		}
-		*s = append(*s, sig)
-	}
-	return nil
-}
-
 // UnmarshalJSON implements [json.Unmarshaler].
 func (s *Signatures) UnmarshalJSON(text []byte) error {
 	var wires [][]byte
@@ -255,19 +198,7 @@ func (s *Signatures) UnmarshalJSON(text []byte) error {
 		if err != nil {
 			return err
 		}
-		*s = append(*s, sig)
+		*s = append(*s, serve.Signature{RRSIG: sig})
 	}
 	return nil
-}
-
-func unpackSignature(wire []byte) (serve.Signature, error) {
-	rr, off, err := dns.UnpackRR(wire, 0)
-	if err != nil {
-		return serve.Signature{}, err
-	}
-	sig, ok := rr.(*dns.RRSIG)
-	if !ok || off != len(wire) {
-		return serve.Signature{}, errors.New("a signature is no RRSIG record")
-	}
-	return serve.Signature{RRSIG: sig}, nil
 }

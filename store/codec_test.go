@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fxamacker/cbor/v2"
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/lifecycle"
@@ -27,47 +26,16 @@ func TestRecordsWithAnythingUnknownAreRefused(t *testing.T) {
 			t.Errorf("Expected an error for %s", text)
 		}
 	}
-	for name, of := range map[string]any{
-		"an unknown field": map[string]any{"Name": "example.org.", "Unknown": 1},
-		"another case":     map[string]any{"name": "example.org."},
-		"a list":           []int{},
-		"no signature":     map[string]any{"Signatures": []any{[]any{[]byte{0, 0, 0}, []byte(nil)}}},
-		"a short digest":   map[string]any{"Signatures": []any{[]any{wireOf(t, testSignature), []byte{1, 2}}}},
-		"many signatures":  map[string]any{"Signatures": make([]int, maxJoint+1)},
-	} {
-		text, err := cbor.Marshal(of)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := parse(seal(recordVersion, text)); err == nil {
-			t.Errorf("Expected an error for a record with %s", name)
-		}
-	}
 	record, err := encode(Key("example.org.", hosts), testZone("example.org.", 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := parse(seal(recordVersion, append(record[recordHeader:], 0xf6))); err == nil {
+	if _, err := parse(seal(recordVersion, append(record[recordHeader:], 0))); err == nil {
 		t.Error("Expected an error for a record that something follows")
 	}
 }
 
 const testSignature = "example.org. 3600 IN RRSIG DNSKEY 13 2 3600 20300101000000 20200101000000 1 example.org. AAAA"
-
-// wireOf returns a record in wire format.
-func wireOf(t *testing.T, text string) []byte {
-	t.Helper()
-	rr, err := dns.NewRR(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wire := make([]byte, dns.Len(rr))
-	n, err := dns.PackRR(rr, wire, 0, nil, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return wire[:n]
-}
 
 // FuzzDecode holds that no record makes the decoder panic, and that what it
 // accepts is written back the same.
@@ -108,7 +76,7 @@ func TestMarshalLeavesSignaturesAlone(t *testing.T) {
 	}
 	sig := rr.(*dns.RRSIG)
 	sig.Hdr.Rdlength = 0
-	if _, err := (Signatures{{RRSIG: sig}}).MarshalCBOR(); err != nil || sig.Hdr.Rdlength != 0 {
+	if _, err := (Zone{Signatures: Signatures{{RRSIG: sig}}}).append(nil); err != nil || sig.Hdr.Rdlength != 0 {
 		t.Errorf("Expected the record not to be written to, got Rdlength %d, %v", sig.Hdr.Rdlength, err)
 	}
 }
