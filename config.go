@@ -3,6 +3,7 @@ package mske
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -146,7 +147,12 @@ func (s *stanza) addKeyDirectory(arg string) error {
 	if slices.Contains(s.directories, dir) {
 		return fmt.Errorf("key directory %q is named twice", arg)
 	}
-	if _, err := os.ReadDir(dir); err != nil {
+	f, err := os.Open(dir)
+	if err == nil {
+		_, err = f.Readdirnames(1)
+		f.Close()
+	}
+	if err != nil && !errors.Is(err, io.EOF) { // of one that is empty
 		return fmt.Errorf("key directory %q: %w", arg, err)
 	}
 	s.directories = append(s.directories, dir)

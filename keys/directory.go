@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -21,7 +22,7 @@ const chunk = 4096
 type directory struct {
 	path       string
 	listed     time.Time // its time when it was listed; zero: list it again
-	count      int       // how often it has been
+	round      int       // how often it has been
 	unreadable bool      // its pairs are not looked at
 	pairs      map[string]*pair
 }
@@ -41,7 +42,7 @@ func (s *scan) list(d *directory) {
 		return
 	}
 	defer names.Close()
-	d.count++
+	d.round++
 	for {
 		some, err := names.Readdirnames(chunk)
 		for _, name := range some {
@@ -56,10 +57,37 @@ func (s *scan) list(d *directory) {
 		}
 	}
 	for _, p := range d.pairs {
-		if p.listed != d.count {
+		if p.listed != d.round {
 			s.due[p] = true
 		}
 	}
+}
+
+// count returns how many keys of zones that are wanted are in d. It stops once
+// there are more than enough.
+func (d *directory) count(wanted func(zone string) bool, enough int) (n int, err error) {
+	names, err := os.Open(d.path)
+	if err != nil {
+		return 0, fmt.Errorf("key directory: %w", err)
+	}
+	defer names.Close()
+	for n <= enough {
+		some, err := names.Readdirnames(chunk)
+		for _, name := range some {
+			if base, ok := strings.CutSuffix(name, publicExt); ok {
+				if id, ok := parseBase(base); ok && wanted(id.zone) {
+					n++
+				}
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return 0, fmt.Errorf("key directory: %w", err)
+		}
+	}
+	return n, nil
 }
 
 // open returns d to be listed, or nil if it has not changed since it was.
@@ -103,7 +131,7 @@ func (s *scan) entry(d *directory, name string) {
 		s.add(p)
 	}
 	if ext == publicExt {
-		p.listed = d.count
+		p.listed = d.round
 	}
 	if p.key == nil || !p.lost.IsZero() || !p.gone.IsZero() || ext == privateExt && p.key.Signer == nil {
 		s.due[p] = true

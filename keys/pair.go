@@ -17,7 +17,7 @@ type pair struct {
 
 	dir    *directory // where it was found, under name
 	name   string
-	listed int // directory.count when its .key was last there
+	listed int // directory.round when its .key was last there
 
 	zone     string
 	key      *Key      // the last that could be read, as handed out

@@ -106,22 +106,22 @@ const eager = 4000
 // Prepare reports whether it takes a while until the first Scan has read
 // everything. It returns what error that Scan would, as far as it can be told
 // sooner: a directory or a named file cannot be read.
-func (w *Watcher) Prepare(now time.Time, wanted func(zone string) bool) (slow bool, err error) {
+func (w *Watcher) Prepare(wanted func(zone string) bool) (slow bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := &scan{Watcher: w, now: now, wanted: wanted, due: make(map[*pair]bool), touched: make(map[string]bool)}
+	count, errs := len(w.pairs), []error(nil)
 	for _, d := range w.dirs {
-		s.list(d)
+		n, err := d.count(wanted, w.eager-count)
+		count += n
+		errs = append(errs, err)
 	}
-	slow = len(w.pairs) > w.eager && w.inherited == nil
+	slow = count > w.eager && w.inherited == nil
 	for _, p := range w.pairs {
 		if slow && p.named {
-			s.errs = append(s.errs, p.examine(nil).err)
+			errs = append(errs, p.examine(nil).err)
 		}
 	}
-	err = errors.Join(s.errs...)
-	w.reset() // the first Scan finds everything new
-	return slow, err
+	return slow, errors.Join(errs...)
 }
 
 // Scan looks for changes in the key files of the zones, canonical names, for

@@ -408,14 +408,14 @@ func TestQuietScanOnlyLooks(t *testing.T) {
 	base := w.write(zone1, 257)
 	w.now = w.now.Add(time.Hour)
 	w.expect(zone1 + " CSK.")
-	if w.dirs[0].count != 1 {
-		t.Fatalf("Expected one listing, got %d", w.dirs[0].count)
+	if w.dirs[0].round != 1 {
+		t.Fatalf("Expected one listing, got %d", w.dirs[0].round)
 	}
 	for range 3 {
 		w.expect("")
 	}
-	if w.dirs[0].count != 1 {
-		t.Errorf("Expected no further listing, got %d", w.dirs[0].count)
+	if w.dirs[0].round != 1 {
+		t.Errorf("Expected no further listing, got %d", w.dirs[0].round)
 	}
 	past := w.now.Add(-time.Minute)
 	if err := os.Chtimes(base+privateExt, past, past); err != nil {

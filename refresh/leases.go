@@ -19,7 +19,7 @@ type leases struct {
 
 // record is a stored state and the path of the file that holds it.
 type record struct {
-	store.Zone
+	*store.Zone
 	path string
 }
 

@@ -141,7 +141,8 @@ func (p *modelProvider) start() {
 	e.loop.due.Push(z)
 	stored := make(map[string]record)
 	if p.record != nil {
-		stored[z.key] = record{Zone: p.m.reload(*p.record), path: cfg.Store}
+		again := p.m.reload(*p.record)
+		stored[z.key] = record{Zone: &again, path: cfg.Store}
 	}
 	for _, r := range stored {
 		e.loop.clock.stored = latest(e.loop.clock.stored, r.Clock)

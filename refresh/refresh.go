@@ -180,7 +180,7 @@ func (e *Engine) Start() error {
 	// Keys first: if they cannot be read, the former engine goes on.
 	slow := false
 	for _, s := range e.scans {
-		one, err := s.watcher.Prepare(time.Now(), s.wanted)
+		one, err := s.watcher.Prepare(s.wanted)
 		if err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func (e *Engine) restore(stored map[string]record) {
 	inParallel(len(jobs), func(i int) {
 		z := e.zones[i]
 		if z.known {
-			z.stored = writtenOf(stored[z.key].Zone)
+			z.stored = writtenOf(*stored[z.key].Zone)
 		}
 		e.settle(z)
 		if e.loop.clock.right() {
@@ -69,8 +69,8 @@ func (e *Engine) restore(stored map[string]record) {
 	})
 	e.restored(jobs)
 	for _, z := range e.zones {
-		if z.made != nil {
-			z.resigned = !slices.EqualFunc(z.made.Signatures(), stored[z.key].Signatures, sameSignature)
+		if r, ok := stored[z.key]; ok && z.made != nil {
+			z.resigned = !slices.EqualFunc(z.made.Signatures(), r.Signatures, sameSignature)
 		}
 		e.announceable(z)
 		e.loop.dirty[z] = true
@@ -177,7 +177,7 @@ func adopt(zones []*zone, stored map[string]record) {
 		if best == "" {
 			continue
 		}
-		z.facts.state = z.inherit(stored[best].Zone)
+		z.facts.state = z.inherit(*stored[best].Zone)
 		if best == z.key && stored[best].path == z.Store {
 			z.known = true // else it is to be written there
 		}

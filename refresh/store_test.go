@@ -276,8 +276,8 @@ func TestProvidersOfOneZoneDoNotShareState(t *testing.T) {
 	a := newZone(&Zone{Name: zoneName, Nameservers: []string{ourNS}})
 	b := newZone(&Zone{Name: zoneName, Nameservers: []string{theirNS}})
 	adopt([]*zone{a, b}, map[string]record{
-		a.key:                                   {Zone: store.Zone{Name: zoneName, Nameservers: a.Nameservers, Target: []string{"a.example.org."}}},
-		store.Key(zoneName, []string{theirNS2}): {Zone: store.Zone{Name: zoneName, Nameservers: []string{theirNS2}, Target: []string{"c.example.org."}}},
+		a.key:                                   {Zone: &store.Zone{Name: zoneName, Nameservers: a.Nameservers, Target: []string{"a.example.org."}}},
+		store.Key(zoneName, []string{theirNS2}): {Zone: &store.Zone{Name: zoneName, Nameservers: []string{theirNS2}, Target: []string{"c.example.org."}}},
 	})
 	if !a.known || b.known || len(b.facts.state.Target) != 0 {
 		t.Error("Expected the state to go to the provider that stored it, and to no other")

@@ -89,17 +89,23 @@ func (o *octets) add(rr dns.RR) bool {
 // appendRecord appends rr with a pointer for its owner, and returns how long
 // miekg/dns reckons it to be.
 func appendRecord(wire []byte, rr dns.RR) (_ []byte, length int, ok bool) {
-	room := make([]byte, dns.Len(rr)+1)
-	end, err := dns.PackRR(rr, room, 0, nil, false)
+	at, size := len(wire), dns.Len(rr)
+	room := slices.Grow(wire, size+1)[:at+size+1]
+	end, err := dns.PackRR(rr, room, at, nil, false)
 	if err != nil {
 		return wire, 0, false
 	}
-	_, owner, err := dns.UnpackDomainName(room, 0)
-	if err != nil {
-		return wire, 0, false
+	owner := at
+	for room[owner] != 0 { // no name is compressed
+		owner += 1 + int(room[owner])
 	}
-	wire = binary.BigEndian.AppendUint16(wire, toQuestion)
-	return append(wire, room[owner:end]...), dns.Len(rr) - owner + pointerSize, true
+	owner++
+	if owner-at < pointerSize {
+		return wire, 0, false // the root's
+	}
+	binary.BigEndian.PutUint16(room[at:], toQuestion)
+	n := copy(room[at+pointerSize:], room[owner:end])
+	return room[:at+pointerSize+n], size - (owner - at) + pointerSize, true
 }
 
 // count returns how many records a client gets.

@@ -75,7 +75,7 @@ func TestAcknowledgedWritesSurviveProcessKill(t *testing.T) {
 		}
 
 		l := acquire(t, path)
-		zones, err := l.Zones()
+		zones, err := held(l)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestDamageNeverTakesZonesAway(t *testing.T) {
 	l := acquire(t, path)
 	put(t, l, testZones(40, 1))
 	put(t, l, testZones(20, 2))
-	want, _ := l.Zones()
+	want, _ := held(l)
 	l.Release()
 	good, err := os.ReadFile(path)
 	if err != nil {
@@ -146,7 +146,7 @@ func TestDamageNeverTakesZonesAway(t *testing.T) {
 			refused++
 			continue
 		}
-		if got, err := l.Zones(); err != nil || !equal(got, want) {
+		if got, err := held(l); err != nil || !equal(got, want) {
 			t.Errorf("Damage %d: Expected an error or all zones, got %d zones and %v", i, len(got), err)
 		}
 		l.Release()

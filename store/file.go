@@ -46,7 +46,7 @@ type file struct {
 	dead  error // a fault that leaves bbolt in an unknown state
 
 	mu   sync.Mutex
-	read map[string]Zone // what was there when it was opened, until somebody asked for it or wrote
+	read map[string]*Zone // what was there when it was opened, until somebody asked for it or wrote
 }
 
 func openOrCreate(path string) (*file, error) {
@@ -140,7 +140,7 @@ func open(path string) (*file, error) {
 
 // check verifies all of an existing state file without changing it, and returns
 // what it holds.
-func check(path string) (zones map[string]Zone, err error) {
+func check(path string) (zones map[string]*Zone, err error) {
 	f, err := openBolt(path, true)
 	if err == nil {
 		err = errors.Join(guard(func() (err error) { zones, err = f.verify(); return err }), f.close())
@@ -293,7 +293,7 @@ func guard(f func() error) (err error) {
 
 // verify reads the whole file: headers, format, structure, and every record against its
 // checksum, and all of them against that of the content.
-func (f *file) verify() (all map[string]Zone, err error) {
+func (f *file) verify() (all map[string]*Zone, err error) {
 	if err := checkHeaders(f.f); err != nil {
 		return nil, err
 	}
@@ -327,9 +327,9 @@ func checkStructure(tx *bolt.Tx) error {
 	return first
 }
 
-func checkContent(meta, zones *bolt.Bucket) (map[string]Zone, error) {
+func checkContent(meta, zones *bolt.Bucket) (map[string]*Zone, error) {
 	var mu sync.Mutex
-	all := make(map[string]Zone)
+	all := make(map[string]*Zone)
 	var have content
 	err := eachRecord(zones, func(key, record []byte) error {
 		if record == nil {
@@ -342,7 +342,7 @@ func checkContent(meta, zones *bolt.Bucket) (map[string]Zone, error) {
 		sum := recordSum(key, record)
 		mu.Lock()
 		defer mu.Unlock()
-		all[string(key)] = z
+		all[string(key)] = &z
 		have.records, have.sum = have.records+1, have.sum+sum
 		return nil
 	})
@@ -355,7 +355,7 @@ func checkContent(meta, zones *bolt.Bucket) (map[string]Zone, error) {
 	return all, nil
 }
 
-func (f *file) zones() (map[string]Zone, error) {
+func (f *file) zones() (map[string]*Zone, error) {
 	if f.dead != nil {
 		return nil, f.dead
 	}
@@ -366,14 +366,14 @@ func (f *file) zones() (map[string]Zone, error) {
 		return read, nil
 	}
 	var mu sync.Mutex
-	zones := make(map[string]Zone)
+	zones := make(map[string]*Zone)
 	err := guard(func() error {
 		return f.db.View(func(tx *bolt.Tx) error {
 			return eachRecord(tx.Bucket(zonesBucket), func(key, record []byte) error {
 				z, err := decode(string(key), record)
 				mu.Lock()
 				defer mu.Unlock()
-				zones[string(key)] = z
+				zones[string(key)] = &z
 				return err
 			})
 		})

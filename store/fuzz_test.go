@@ -227,7 +227,7 @@ func FuzzDamagedFile(f *testing.F) {
 			return
 		}
 		l.h.file.db.NoSync = true
-		zones, err := l.Zones()
+		zones, err := held(l)
 		if !forged && (err != nil || !equal(zones, want)) {
 			t.Errorf("Expected an error or all zones, got %d zones and %v", len(zones), err)
 		}
@@ -283,7 +283,7 @@ func goesOn(t *testing.T, path string, l *Lease, zones map[string]Zone) {
 		t.Errorf("Expected what was written to be accepted, got %v", err)
 		return
 	}
-	got, err := again.Zones()
+	got, err := held(again)
 	if err := errors.Join(err, again.Release()); err != nil || !equal(got, zones) {
 		t.Errorf("Expected the zones and one more, got %d of %d, %v", len(got), len(zones), err)
 	}

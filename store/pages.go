@@ -30,18 +30,18 @@ type pages struct {
 	file io.ReaderAt
 	size uint64 // octets of a page
 	high uint64 // pages in the file
-	seen map[uint64]bool
+	seen []bool // by page
 }
 
 // checkPages checks the pages that a header leads to.
 func checkPages(file io.ReaderAt, header []byte) error {
 	number := binary.NativeEndian.Uint64
 	p := &pages{
-		file: file,
+		file: &blocks{file: file},
 		size: uint64(binary.NativeEndian.Uint32(header[headerPageSize:])),
 		high: number(header[headerPages:]),
-		seen: make(map[uint64]bool),
 	}
+	p.seen = make([]bool, p.high)
 	if free := number(header[headerFree:]); free != noFreeList {
 		if err := p.freeList(free); err != nil {
 			return err
@@ -193,4 +193,32 @@ func (p *pages) freeList(id uint64) error {
 		}
 	}
 	return nil
+}
+
+// blocks reads a file in blocks: pages that are used one after the other often
+// follow one another.
+type blocks struct {
+	file  io.ReaderAt
+	at    int64
+	block []byte // from there on
+}
+
+// blockSize is how many octets a block has.
+const blockSize = 256 << 10
+
+// ReadAt implements [io.ReaderAt].
+func (b *blocks) ReadAt(p []byte, off int64) (int, error) {
+	if len(p) > blockSize {
+		return b.file.ReadAt(p, off)
+	}
+	if off < b.at || off+int64(len(p)) > b.at+int64(len(b.block)) {
+		if b.block == nil {
+			b.block = make([]byte, blockSize)
+		}
+		n, err := b.file.ReadAt(b.block[:blockSize], off)
+		if b.at, b.block = off, b.block[:n]; n < len(p) {
+			return copy(p, b.block), err
+		}
+	}
+	return copy(p, b.block[off-b.at:]), nil
 }

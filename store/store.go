@@ -38,7 +38,7 @@ var (
 // starts: what is still as it was is not read again.
 type verified struct {
 	info  os.FileInfo
-	zones map[string]Zone
+	zones map[string]*Zone
 }
 
 // handle is an open file and the lease that may write to it.
@@ -119,7 +119,7 @@ func Check(path string) error {
 
 // takeVerified returns what Check found in a file, nil if it did not look at it or
 // the file has changed since. It is forgotten then.
-func takeVerified(info os.FileInfo) map[string]Zone {
+func takeVerified(info os.FileInfo) map[string]*Zone {
 	i := slices.IndexFunc(checked, func(c verified) bool { return os.SameFile(c.info, info) })
 	if i < 0 {
 		return nil
@@ -137,7 +137,7 @@ func (l *Lease) Done() <-chan struct{} { return l.revoked }
 
 // Zones returns every zone's state by its key (see [Key]). A record that
 // cannot be relied on is an error that names its key.
-func (l *Lease) Zones() (map[string]Zone, error) {
+func (l *Lease) Zones() (map[string]*Zone, error) {
 	zones, err := l.h.file.zones()
 	if err != nil {
 		return nil, fmt.Errorf("state file %q: %w", l.h.path, err)

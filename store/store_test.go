@@ -100,9 +100,19 @@ func equal(a, b map[string]Zone) bool {
 	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
 }
 
+// held returns what the file of l holds.
+func held(l *Lease) (map[string]Zone, error) {
+	zones, err := l.Zones()
+	values := make(map[string]Zone)
+	for key, z := range zones {
+		values[key] = *z
+	}
+	return values, err
+}
+
 func expectZones(t *testing.T, l *Lease, want map[string]Zone) {
 	t.Helper()
-	got, err := l.Zones()
+	got, err := held(l)
 	if err != nil {
 		t.Fatalf("Expected the zones, got %v", err)
 	}
