@@ -24,7 +24,7 @@ func (e *Engine) takeOver(stored map[string]record) {
 	inParallel(len(e.zones), func(i int) {
 		z := e.zones[i]
 		z.began, z.spoken = e.loop.now, z.facts.state.Life.Phase
-		if e.loop.clock.right() {
+		if e.loop.clock.right() && z.facts.state.Saved.After(e.loop.now) { // nothing in it began later
 			z.facts.state = startWaits(z.facts.state, e.loop.now)
 		}
 	})

@@ -129,9 +129,6 @@ func moveWaits(s store.Zone, d time.Duration) store.Zone {
 // startWaits returns s with the waits begun that, by the clock, will begin only
 // later: it was ahead when they did.
 func startWaits(s store.Zone, now time.Time) store.Zone {
-	if !s.Saved.After(now) { // and none of them began after that
-		return s
-	}
 	return editWaits(s, func(since time.Time) time.Time {
 		if since.After(now) {
 			return now
