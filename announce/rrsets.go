@@ -1,7 +1,6 @@
 package announce
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/miekg/dns"
@@ -14,9 +13,9 @@ import (
 // are not empty, each without duplicates and in canonical order (RFC 4034
 // section 6.3).
 func RRsets(owner string, a merge.Announcement, ttl uint32) (sets [][]dns.RR) {
-	cds := rrset(a.CDS, func(d merge.DS) dns.RR { return d.CDS(owner, ttl) })
-	cdnskey := rrset(a.CDNSKEY, func(k merge.Key) dns.RR { return k.CDNSKEY(owner, ttl) })
-	dnskey := rrset(a.DNSKEY, func(k merge.Key) dns.RR { return k.DNSKEY(owner, ttl) })
+	cds := rrset(a.CDS, merge.CompareDS, func(d merge.DS) dns.RR { return d.CDS(owner, ttl) })
+	cdnskey := rrset(a.CDNSKEY, merge.CompareKeys, func(k merge.Key) dns.RR { return k.CDNSKEY(owner, ttl) })
+	dnskey := rrset(a.DNSKEY, merge.CompareKeys, func(k merge.Key) dns.RR { return k.DNSKEY(owner, ttl) })
 	for _, set := range [][]dns.RR{cds, cdnskey, dnskey} {
 		if len(set) > 0 {
 			sets = append(sets, set)
@@ -25,37 +24,17 @@ func RRsets(owner string, a merge.Announcement, ttl uint32) (sets [][]dns.RR) {
 	return sets
 }
 
-// rrset returns the records of the distinct members of set in canonical
-// order.
-func rrset[T comparable](set []T, record func(T) dns.RR) []dns.RR {
-	type sortable struct {
-		rr    dns.RR
-		rdata []byte
+// rrset returns the records of the distinct members of set in the order of
+// compare, which most sets are in already.
+func rrset[T comparable](set []T, compare func(a, b T) int, record func(T) dns.RR) []dns.RR {
+	if !slices.IsSortedFunc(set, compare) {
+		set = slices.SortedStableFunc(slices.Values(set), compare)
 	}
-	var sorted []sortable
+	rrs := make([]dns.RR, 0, len(set))
 	for i, v := range set {
-		if !slices.Contains(set[:i], v) {
-			rr := record(v)
-			sorted = append(sorted, sortable{rr, rdata(rr)})
+		if i == 0 || v != set[i-1] {
+			rrs = append(rrs, record(v))
 		}
 	}
-	slices.SortFunc(sorted, func(a, b sortable) int { return bytes.Compare(a.rdata, b.rdata) })
-	rrs := make([]dns.RR, len(sorted))
-	for i := range sorted {
-		rrs[i] = sorted[i].rr
-	}
 	return rrs
-}
-
-// rdata returns the rdata of rr as on the wire, or nothing if it does not
-// pack.
-func rdata(rr dns.RR) []byte {
-	same := dns.Copy(rr)
-	same.Header().Name = "." // 1 octet, then 10 of type, class, TTL and length
-	wire := make([]byte, dns.Len(same))
-	n, err := dns.PackRR(same, wire, 0, nil, false)
-	if err != nil {
-		return nil
-	}
-	return wire[11:n]
 }

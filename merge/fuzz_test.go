@@ -289,7 +289,7 @@ func joint(t *testing.T, local Local, peers []Peer) {
 			t.Fatalf("Expected %v to be the digest of a known key or unmatched", d)
 		}
 	}
-	if !slices.IsSortedFunc(j.DNSKEY, compareKeys) || !slices.IsSortedFunc(j.CDNSKEY, compareKeys) || !slices.IsSortedFunc(j.CDS, compareDS) {
+	if !slices.IsSortedFunc(j.DNSKEY, CompareKeys) || !slices.IsSortedFunc(j.CDNSKEY, CompareKeys) || !slices.IsSortedFunc(j.CDS, CompareDS) {
 		t.Fatal("Expected canonical order")
 	}
 }

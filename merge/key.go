@@ -132,8 +132,8 @@ func (k Key) DS(zone string, digestType uint8) (DS, bool) {
 // maxName is the longest name in wire format (RFC 1035 section 3.1).
 const maxName = 255
 
-// compareKeys orders keys by rdata in canonical form (RFC 4034 section 6.3).
-func compareKeys(a, b Key) int {
+// CompareKeys orders keys by rdata in canonical form (RFC 4034 section 6.3).
+func CompareKeys(a, b Key) int {
 	return cmp.Or(cmp.Compare(a.Flags, b.Flags), cmp.Compare(a.Protocol, b.Protocol),
 		cmp.Compare(a.Algorithm, b.Algorithm), comparePublic(a.PublicKey, b.PublicKey))
 }
@@ -144,8 +144,9 @@ func comparePublic(a, b string) int {
 	if a == b {
 		return 0
 	}
-	x, errA := base64.StdEncoding.DecodeString(a)
-	y, errB := base64.StdEncoding.DecodeString(b)
+	var roomA, roomB [maxRdata]byte
+	x, errA := base64.StdEncoding.AppendDecode(roomA[:0], []byte(a))
+	y, errB := base64.StdEncoding.AppendDecode(roomB[:0], []byte(b))
 	if errA != nil || errB != nil {
 		return cmp.Compare(a, b)
 	}
@@ -183,8 +184,8 @@ func (d DS) Names(zone string, k Key) bool {
 	return ok && of == d
 }
 
-// compareDS orders digests by rdata in canonical form (RFC 4034 section 6.3).
-func compareDS(a, b DS) int {
+// CompareDS orders digests by rdata in canonical form (RFC 4034 section 6.3).
+func CompareDS(a, b DS) int {
 	return cmp.Or(cmp.Compare(a.KeyTag, b.KeyTag), cmp.Compare(a.Algorithm, b.Algorithm),
 		cmp.Compare(a.DigestType, b.DigestType), cmp.Compare(a.Digest, b.Digest))
 }

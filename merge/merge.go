@@ -53,6 +53,6 @@ type Joint struct {
 // sortKeys returns the distinct keys of all sets in canonical order.
 func sortKeys(sets ...[]Key) []Key {
 	all := slices.Concat(sets...)
-	slices.SortFunc(all, compareKeys)
+	slices.SortFunc(all, CompareKeys)
 	return slices.Compact(all)
 }

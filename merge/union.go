@@ -86,6 +86,6 @@ func rank(digestType uint8) int {
 }
 
 func sortDS(ds []DS) []DS {
-	slices.SortFunc(ds, compareDS)
+	slices.SortFunc(ds, CompareDS)
 	return slices.Compact(ds)
 }

@@ -108,11 +108,12 @@ func Check(path string) error {
 	if err != nil {
 		return fmt.Errorf("state file %q: %w", path, err)
 	}
-	zones, err := check(path)
-	if err != nil {
-		return err
+	zones := takeVerified(before) // several stanzas may have one file
+	if zones == nil {
+		if zones, err = check(path); err != nil {
+			return err
+		}
 	}
-	takeVerified(before)
 	checked = append(checked, verified{before, zones})
 	return nil
 }
