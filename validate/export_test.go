@@ -50,6 +50,12 @@ func Below(v *Validator, x Exchanger, fetching, name string) error {
 // Cost returns what a session has cost so far.
 func Cost(s *Session) int { return s.budget.cost }
 
+// Clock returns the time as the Validator reads it.
+func Clock(v *Validator) time.Time { return v.clock() }
+
+// Leave leaves a session that much of what it may cost.
+func Leave(s *Session, cost int) { s.budget.cost = maxCost - cost }
+
 // VerifyCost returns what a verification with the key costs.
 func VerifyCost(k *dns.DNSKEY) int { return verifyCost(k) }
 

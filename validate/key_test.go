@@ -2,6 +2,7 @@ package validate_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -44,12 +45,18 @@ func TestRSAExponents(t *testing.T) {
 	}
 }
 
+// tinyKey returns a key of a size that nobody verifies with.
+func tinyKey() *lab.Key {
+	k := lab.NewKey("example.net.", dns.RSASHA256, 257, "")
+	k.DNSKEY, k.Signer = dns.Copy(k.DNSKEY).(*dns.DNSKEY), nil
+	k.PublicKey = base64.StdEncoding.EncodeToString(append([]byte{1, 3, 0x80}, make([]byte, 63)...))
+	return k
+}
+
 // TestKeysOfAnUnsupportedSize has a zone with a key in DS that nobody can verify
 // with. It is insecure only if the parent names no other.
 func TestKeysOfAnUnsupportedSize(t *testing.T) {
-	tiny := lab.NewKey("example.net.", dns.RSASHA256, 257, "")
-	tiny.DNSKEY, tiny.Signer = dns.Copy(tiny.DNSKEY).(*dns.DNSKEY), nil
-	tiny.PublicKey = base64.StdEncoding.EncodeToString(append([]byte{1, 3, 0x80}, make([]byte, 63)...))
+	tiny := tinyKey()
 	good := lab.NewKey("example.net.", dns.ECDSAP256SHA256, 257, "")
 	gone := lab.NewKey("example.net.", dns.ECDSAP256SHA256, 257, "gone")
 	tests := []struct {
@@ -80,6 +87,31 @@ func TestKeysOfAnUnsupportedSize(t *testing.T) {
 				t.Errorf("Expected %+v, got %+v, %v, %v", tc.want, got(r), r.Reason, err)
 			}
 		})
+	}
+}
+
+func TestAnAnchorOfAnUnsupportedSizeMakesAResolverUnfit(t *testing.T) {
+	// What the anchor names is insecure. Not so if a key is an anchor beside it: that
+	// may have been taken away.
+	tiny := tinyKey()
+	ds, key := tiny.ToDS(dns.SHA256).String()+"\n", lab.NewKey("example.net.", dns.ECDSAP256SHA256, 257, "gone").String()
+	for _, tc := range []struct {
+		name, anchors string
+		want          want
+	}{
+		{"alone", ds, insecure(validate.CheckAlgorithm)},
+		{"beside a key", ds + key, bogus(validate.CheckKey)},
+	} {
+		l := hierarchy(t)
+		l.Add(lab.Zone{Name: "example.net.", Records: exampleNet, Keys: []*lab.Key{tiny}})
+		v := validate.New(parsed(t, tc.anchors), validate.Options{Now: clock})
+		if r, err := v.Lookup(t.Context(), l, "ns1.example.net.", dns.TypeA); err != nil || got(r) != tc.want {
+			t.Errorf("%s: Expected %+v, got %+v, %v", tc.name, tc.want, r, err)
+		}
+		var e *validate.Error
+		if err := v.ProbeAnchor(t.Context(), l); !errors.As(err, &e) || e.Check != tc.want.check {
+			t.Errorf("%s: Expected check %q, got %v", tc.name, tc.want.check, err)
+		}
 	}
 }
 

@@ -197,6 +197,16 @@ func TestAClockThatJumps(t *testing.T) {
 	}
 }
 
+func TestAMachineThatSleepsDoesNotMakeTheChainLastLonger(t *testing.T) {
+	// The monotonic clock stands still meanwhile, and a time that has a reading of
+	// it is compared by that.
+	for _, o := range []validate.Options{{}, {Now: time.Now}} {
+		if at := validate.Clock(validate.New(nil, o)).String(); strings.Contains(at, "m=") {
+			t.Errorf("Expected a time by the wall clock alone, got %s", at)
+		}
+	}
+}
+
 func TestATrustAnchorThatRolls(t *testing.T) {
 	root := func(seed string) *lab.Key { return lab.NewKey(".", dns.ECDSAP256SHA256, 257, seed) }
 	zsk := lab.NewKey(".", dns.ECDSAP256SHA256, 256, "")

@@ -119,3 +119,55 @@ func TestTheLookupsOfASessionShareWhatTheyMayCost(t *testing.T) {
 	}
 	t.Errorf("Expected %+v", bogus(validate.CheckLimit))
 }
+
+func TestAnswersInHandCountForTheSessionToo(t *testing.T) {
+	l := hierarchy(t)
+	m := ask(t, l, "ns1.example.net.", dns.TypeA)
+	m.Extra = nil
+	for range 500 {
+		m.Extra = append(m.Extra, m.Answer[0])
+	}
+	s := validator(t, l).Session(l)
+	for range 20 {
+		r, err := s.Check(t.Context(), m, "ns1.example.net.", dns.TypeA)
+		if err == nil && got(r) == bogus(validate.CheckLimit) {
+			return
+		}
+		if err != nil || got(r) != secure(net) {
+			t.Fatalf("Expected %+v, got %+v, %v", secure(net), r, err)
+		}
+	}
+	t.Error("Expected the session to end")
+}
+
+func TestAnRRsetIsPaidForThoughItsSignatureIsKnown(t *testing.T) {
+	// To tell that it is known takes a hash of all the records.
+	const records, name = 100, "many.example.net."
+	l := hierarchy(t)
+	text := ""
+	for i := range records {
+		text += fmt.Sprintf("many A 192.0.2.%d\n", i)
+	}
+	l.Add(lab.Zone{Name: net, Records: text})
+	v := validator(t, l)
+	if r, err := v.Lookup(t.Context(), l, name, dns.TypeA); err != nil || got(r) != secure(net) {
+		t.Fatalf("Expected %+v, got %+v, %v", secure(net), r, err)
+	}
+	m := ask(t, l, name, dns.TypeA)
+	check := func(s *validate.Session, want want) {
+		t.Helper()
+		if r, err := s.Check(t.Context(), m, name, dns.TypeA); err != nil || got(r) != want {
+			t.Errorf("Expected %+v, got %+v, %v", want, r, err)
+		}
+	}
+	s := v.Session(l)
+	check(s, secure(net))
+	cost := validate.Cost(s)
+	if cost < 3*records { // one to read, two to hash
+		t.Errorf("Expected a cost of %d at least, got %d", 3*records, cost)
+	}
+	validate.Leave(s, cost)
+	check(s, secure(net))
+	validate.Leave(s, cost-1)
+	check(s, bogus(validate.CheckLimit))
+}

@@ -163,6 +163,32 @@ func TestKeysOfOneTagAreTriedOneAfterTheOther(t *testing.T) {
 	}
 }
 
+func TestSignersOfADenialAreBounded(t *testing.T) {
+	const bound, names = 2, 5
+	l := hierarchy(t)
+	name := strings.Repeat("a.", names) + net
+	m := ask(t, l, name, dns.TypeA)
+	m.Ns = nil
+	for i := range names {
+		set := records(strconv.Itoa(i) + "." + name + " 300 IN NSEC z." + net + " A")
+		sig := l.Zone(net).Sign(set)[0].(*dns.RRSIG)
+		sig.SignerName = name[2*i:]
+		m.Ns = append(m.Ns, set[0], sig)
+	}
+	l.Tamper(name, dns.TypeA, lab.Replace(m))
+	l.Asked()
+	r, err := validator(t, l).Lookup(t.Context(), l, name, dns.TypeA)
+	chains := 0
+	for _, q := range l.Asked() {
+		if q.Qtype == dns.TypeDS && strings.HasSuffix(q.Name, "a."+net) {
+			chains++
+		}
+	}
+	if err != nil || r.Status != validate.Bogus || chains != bound {
+		t.Errorf("Expected bogus after the chains of %d signers, got %+v, %v after %d", bound, r, err, chains)
+	}
+}
+
 // spoiled returns n RRSIGs like sig that do not verify.
 func spoiled(sig *dns.RRSIG, n int) []dns.RR {
 	var rrs []dns.RR

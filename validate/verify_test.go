@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"encoding/base64"
 	"errors"
 	"testing"
 	"time"
@@ -27,6 +28,12 @@ func TestVerifyTakesWhatOneKeySignedOnly(t *testing.T) {
 	}
 	rrs, sig := answer("www.example.org.")
 	expanded, wildSig := answer("a.w.example.org.")
+	neighbour := []dns.RR{dns.Copy(rrs[0])}
+	neighbour[0].Header().Name = "www.badexample.org." // ends like the zone's name
+	shouted := dns.Copy(sig).(*dns.RRSIG)
+	shouted.SignerName = "EXAMPLE.org."
+	rsa := lab.NewKey("example.org.", dns.RSASHA256, 256, "").PublicKey
+	tiny := base64.StdEncoding.EncodeToString(append([]byte{1, 3, 0x80}, make([]byte, 63)...))
 	forged := []dns.RR{dns.Copy(rrs[0])}
 	forged[0].(*dns.A).A[3]++
 	edited := func(edit func(*dns.DNSKEY)) *dns.DNSKEY {
@@ -47,9 +54,13 @@ func TestVerifyTakesWhatOneKeySignedOnly(t *testing.T) {
 		{"other data", "example.org.", forged, sig, k.DNSKEY, at, CheckSignature},
 		{"other key", "example.org.", rrs, sig, lab.NewKey("example.org.", dns.ECDSAP256SHA256, 256, "other").DNSKEY, at, CheckSignature},
 		{"other zone", "org.", rrs, sig, k.DNSKEY, at, CheckSigned},
+		{"name outside the zone", "example.org.", neighbour, z.SignWith(k, neighbour), k.DNSKEY, at, CheckSigned},
+		{"signer in capitals", "example.org.", rrs, shouted, k.DNSKEY, at, ""},
 		{"other zone's key", "example.org.", rrs, sig, edited(func(k *dns.DNSKEY) { k.Hdr.Name = "ample.org." }), at, CheckKey},
 		{"revoked", "example.org.", rrs, sig, edited(func(k *dns.DNSKEY) { k.Flags |= dns.REVOKE }), at, CheckKey},
 		{"of no supported algorithm", "example.org.", rrs, sig, edited(func(k *dns.DNSKEY) { k.Algorithm = 5 }), at, CheckAlgorithm},
+		{"of no supported algorithm, but a good size", "example.org.", rrs, sig, edited(func(k *dns.DNSKEY) { k.Algorithm, k.PublicKey = dns.RSASHA1, rsa }), at, CheckAlgorithm},
+		{"of no supported size", "example.org.", rrs, sig, edited(func(k *dns.DNSKEY) { k.Algorithm, k.PublicKey = dns.RSASHA256, tiny }), at, CheckAlgorithm},
 		{"wildcard", "example.org.", expanded, wildSig, k.DNSKEY, at, CheckSigned},
 		{"too early", "example.org.", rrs, sig, k.DNSKEY, at.Add(-2 * time.Hour), CheckPeriod},
 		{"too late", "example.org.", rrs, sig, k.DNSKEY, at.AddDate(0, 0, 15), CheckPeriod},

@@ -204,6 +204,39 @@ func TestWhatDoesNotBelongToADenialDoesNotSpoilIt(t *testing.T) {
 	}
 }
 
+func TestDenialsByAnotherSignerDoNotHideTheGoodOnes(t *testing.T) {
+	// Two NSEC in the parent's name come first: that is one signer, not two.
+	l := hierarchy(t)
+	forged := records("a.example.net. 300 IN NSEC b.example.net. A", "c.example.net. 300 IN NSEC d.example.net. A")
+	for _, rr := range forged[:2] {
+		sig := l.Zone(net).Sign([]dns.RR{rr})[0].(*dns.RRSIG)
+		sig.SignerName = "net."
+		forged = append(forged, sig)
+	}
+	l.Tamper("none.example.net.", dns.TypeA, func(m *dns.Msg) *dns.Msg { m.Ns = append(forged, m.Ns...); return m })
+	r, err := validator(t, l).Lookup(t.Context(), l, "none.example.net.", dns.TypeA)
+	if err != nil || got(r) != denied(net) {
+		t.Errorf("Expected %+v, got %+v, %v", denied(net), r, err)
+	}
+}
+
+func TestAnSOABesideADenialOfDSIsNotLookedAt(t *testing.T) {
+	// A resolver that has the denial from a referral adds what SOA it can.
+	l := hierarchy(t)
+	l.Tamper("unsigned.example.net.", dns.TypeDS, func(m *dns.Msg) *dns.Msg {
+		find(m.Ns, dns.TypeSOA).(*dns.SOA).Serial++
+		return m
+	})
+	v := validator(t, l)
+	if r, err := v.Lookup(t.Context(), l, "unsigned.example.net.", dns.TypeDS); err != nil || got(r) != denied(net) {
+		t.Errorf("Expected %+v, got %+v, %v", denied(net), r, err)
+	}
+	want := insecure(validate.CheckDelegation)
+	if r, err := v.Lookup(t.Context(), l, "ns1.unsigned.example.net.", dns.TypeA); err != nil || got(r) != want {
+		t.Errorf("Expected %+v, got %+v, %v", want, r, err)
+	}
+}
+
 // find returns the first record of that type.
 func find(rrs []dns.RR, rrtype uint16) dns.RR {
 	for _, rr := range rrs {
@@ -410,6 +443,9 @@ func TestTTLIsBounded(t *testing.T) {
 			resign(l, "example.net.", dns.TypeA, func(s *dns.RRSIG) { s.Expiration = stamp(9 * time.Second) })
 		}, 9 * time.Second},
 		{"by the denial", "none.example.net.", func(*lab.Lab) {}, 300 * time.Second},
+		{"by the SOA beside a denial", "none.example.net.", func(l *lab.Lab) {
+			l.Tamper("none.example.net.", dns.TypeA, lab.Each(dns.TypeSOA, func(rr dns.RR) { rr.Header().Ttl = 7 }))
+		}, 7 * time.Second},
 		{"by the wildcard's proof", "x.wild.example.net.", func(*lab.Lab) {}, 300 * time.Second},
 		{"by the denial of DS", "ns1.unsigned.example.net.", func(*lab.Lab) {}, 300 * time.Second},
 	}
