@@ -51,6 +51,7 @@ type octets struct {
 // packRecords returns the octets of rrs, without signatures.
 func packRecords(rrs []dns.RR) octets {
 	o := octets{records: len(rrs)}
+	o.wire = make([]byte, 0, size(rrs))
 	for _, rr := range rrs {
 		if !o.add(rr) {
 			return octets{}
@@ -64,6 +65,7 @@ func (o octets) with(sigs []*dns.RRSIG) octets {
 	if o.records == 0 {
 		return octets{}
 	}
+	o.wire = slices.Concat(o.wire, make([]byte, size(sigs)))[:len(o.wire)]
 	for _, sig := range sigs {
 		if !o.add(sig) {
 			return octets{}
@@ -71,6 +73,15 @@ func (o octets) with(sigs []*dns.RRSIG) octets {
 	}
 	o.wire, o.ends, o.lengths = slices.Clip(o.wire), slices.Clip(o.ends), slices.Clip(o.lengths)
 	return o
+}
+
+// size returns how many octets rrs take to be packed, at most.
+func size[R dns.RR](rrs []R) int {
+	n := 1
+	for _, rr := range rrs {
+		n += dns.Len(rr)
+	}
+	return n
 }
 
 // add appends a record, and reports whether it could.

@@ -26,7 +26,7 @@ type Digest [16]byte
 // begins with, at owner. It is zero if there is none.
 func digestOf(owner string, records *octets, k *keys.Key, sig *dns.RRSIG) Digest {
 	id := k.ID()
-	wire, _, ok := appendRecord(nil, sig)
+	wire, _, ok := appendRecord(make([]byte, 0, dns.Len(sig)+1), sig)
 	if !ok || len(records.ends) < records.records || records.records == 0 {
 		return Digest{}
 	}
