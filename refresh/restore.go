@@ -36,16 +36,12 @@ func (e *Engine) takeOver(stored map[string]record) {
 // foretell publishes what was served last for every zone, with the signatures that
 // are stored, before our keys have been read.
 func (e *Engine) foretell() {
-	jobs := make([]*job, len(e.zones))
-	inParallel(len(jobs), func(i int) {
-		z := e.zones[i]
-		e.settle(z)
-		if jobs[i] = z.frozenJob(e.loop.now); !e.loop.clock.right() {
-			jobs[i] = z.frozenJob(z.facts.state.Saved)
+	e.publishLast(func(z *zone) *job {
+		if !e.loop.clock.right() {
+			return z.frozenJob(z.facts.state.Saved)
 		}
-		jobs[i].make(jobs[i].decision.view, nil)
+		return z.frozenJob(e.loop.now)
 	})
-	e.restored(jobs)
 }
 
 // restore publishes what was served last for every zone. Then it publishes what
@@ -53,21 +49,15 @@ func (e *Engine) foretell() {
 // zones, and our announcements. stored is what takeOver was called with.
 func (e *Engine) restore(stored map[string]record) {
 	e.readClock()
-	jobs := make([]*job, len(e.zones))
-	inParallel(len(jobs), func(i int) {
-		z := e.zones[i]
+	e.publishLast(func(z *zone) *job {
 		if z.known {
 			z.stored = writtenOf(*stored[z.key].Zone)
 		}
-		e.settle(z)
-		if e.loop.clock.right() {
-			jobs[i] = z.restoreJob(e.loop.now)
-		} else {
-			jobs[i] = z.frozenJob(z.facts.state.Saved)
+		if !e.loop.clock.right() {
+			return z.frozenJob(z.facts.state.Saved)
 		}
-		jobs[i].make(jobs[i].decision.view, z.apex)
+		return z.restoreJob(e.loop.now)
 	})
-	e.restored(jobs)
 	for _, z := range e.zones {
 		if r, ok := stored[z.key]; ok && z.made != nil {
 			z.resigned = !slices.EqualFunc(z.made.Signatures(), r.Signatures, sameSignature)
@@ -90,15 +80,24 @@ func (e *Engine) restore(stored map[string]record) {
 	e.refreshStatus()
 }
 
-// restored publishes what jobs made of what was served last.
-func (e *Engine) restored(jobs []*job) {
-	for _, j := range jobs {
-		if j.err != nil { // nothing can sign: said when it is decided about
-			j.apex, j.decision.view.answer, j.err = &serve.Apex{Zone: j.zone.Name}, failing, nil
-		} else {
-			j.zone.made = j.apex
+// publishLast publishes for every zone what the job of serving it as it was served
+// last comes to. make is called for several zones at once.
+func (e *Engine) publishLast(make func(*zone) *job) {
+	for some := range slices.Chunk(e.zones, maxBatch) {
+		var jobs [maxBatch]*job
+		inParallel(len(some), func(i int) {
+			e.settle(some[i])
+			jobs[i] = make(some[i])
+			jobs[i].make(jobs[i].decision.view, some[i].apex)
+		})
+		for _, j := range jobs[:len(some)] {
+			if j.err != nil { // nothing can sign: said when it is decided about
+				j.apex, j.decision.view.answer, j.err = &serve.Apex{Zone: j.zone.Name}, failing, nil
+			} else {
+				j.zone.made = j.apex
+			}
+			e.show(j.zone, j)
 		}
-		e.show(j.zone, j)
 	}
 }
 
