@@ -161,9 +161,8 @@ func New(c Config) *Engine {
 	// it ends with Stop or with the lease.
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.loop.init()
-	for _, cfg := range c.Zones {
-		e.zones = append(e.zones, newZone(cfg))
-	}
+	e.zones = make([]*zone, len(c.Zones))
+	inParallel(len(c.Zones), func(i int) { e.zones[i] = newZone(c.Zones[i]) })
 	entitle(e.zones)
 	e.bell = newDoorbell(e.zones, func() time.Duration { _, elapsed := e.clock(); return elapsed })
 	e.connect()

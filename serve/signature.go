@@ -2,10 +2,11 @@ package serve
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 
 	"github.com/miekg/dns"
 
-	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/merge"
 )
 
 // Signature is a signature of ours as it is kept for the next start.
@@ -19,25 +20,29 @@ type Signature struct {
 	Over Digest
 }
 
+// maxSignature is how many octets an RRSIG takes, but for one with long names.
+const maxSignature = 700
+
 // Digest is the beginning of a SHA-256 hash.
 type Digest [16]byte
 
-// digestOf returns the Digest of sig by k over the records whose octets records
-// begins with, at owner. It is zero if there is none.
-func digestOf(owner string, records *octets, k *keys.Key, sig *dns.RRSIG) Digest {
-	id := k.ID()
-	wire, _, ok := appendRecord(make([]byte, 0, dns.Len(sig)+1), sig)
+// digestOf returns the Digest of sig by k, which is id, over the records whose
+// octets records begins with, at owner. It is zero if there is none.
+func digestOf(owner string, records *octets, id merge.Key, sig *dns.RRSIG) Digest {
+	var room [maxSignature]byte
+	wire, _, ok := appendRecord(room[:0], sig)
 	if !ok || len(records.ends) < records.records || records.records == 0 {
 		return Digest{}
 	}
-	h := sha256.New()
+	var space [4096]byte
+	octets := space[:0]
 	for _, part := range [][]byte{
 		[]byte(owner), records.wire[:records.ends[records.records-1]],
 		{byte(id.Flags >> 8), byte(id.Flags), id.Protocol, id.Algorithm}, []byte(id.PublicKey), wire,
 	} {
-		n := len(part)
-		h.Write([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}) // no two sequences of parts look alike
-		h.Write(part)
+		octets = binary.BigEndian.AppendUint32(octets, uint32(len(part))) // no two sequences of parts look alike
+		octets = append(octets, part...)
 	}
-	return Digest(h.Sum(nil))
+	sum := sha256.Sum256(octets)
+	return Digest(sum[:len(Digest{})])
 }

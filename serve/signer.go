@@ -99,7 +99,7 @@ func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.
 		}
 		sig := s.reusable(k, id, old)
 		if sig.RRSIG == nil {
-			sig = s.restorable(k, rrs, records)
+			sig = s.restorable(k, id, rrs, records)
 		}
 		if sig.RRSIG == nil && k.Signer == nil {
 			continue
@@ -123,8 +123,8 @@ func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.
 	packed := records()
 	for i, sig := range set.Sigs {
 		if sig == nil {
-			set.Sigs[i], set.over[i] = made[0], digestOf(set.owner(), &packed, fresh[0], made[0])
-			made, fresh = made[1:], fresh[1:]
+			set.Sigs[i], set.over[i] = made[0], digestOf(set.owner(), &packed, set.makers[i], made[0])
+			made = made[1:]
 		}
 	}
 	set.octets = packed.with(set.Sigs)
@@ -146,7 +146,7 @@ func (s *signer) reusable(k *keys.Key, id merge.Key, old *RRset) Signature {
 
 // restorable returns a stored signature by k over exactly rrs, whose octets are
 // records, if it is not due and known to fit or verifies.
-func (s *signer) restorable(k *keys.Key, rrs []dns.RR, records func() octets) Signature {
+func (s *signer) restorable(k *keys.Key, id merge.Key, rrs []dns.RR, records func() octets) Signature {
 	h := rrs[0].Header()
 	for _, sig := range s.stored[setID{h.Name, h.Rrtype}] {
 		if sig.OrigTtl != h.Ttl || int(sig.Labels) != dns.CountLabel(h.Name) ||
@@ -156,7 +156,7 @@ func (s *signer) restorable(k *keys.Key, rrs []dns.RR, records func() octets) Si
 		c := dns.Copy(sig.RRSIG).(*dns.RRSIG) // packing writes to it, and that one may be served
 		c.Hdr.Name, c.Hdr.Ttl = h.Name, h.Ttl
 		packed := records()
-		over := digestOf(h.Name, &packed, k, c)
+		over := digestOf(h.Name, &packed, id, c)
 		if (over == Digest{} || over != sig.Over) && c.Verify(k.DNSKEY, rrs) != nil {
 			continue
 		}

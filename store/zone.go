@@ -220,7 +220,8 @@ func checkKey(k merge.Key) error {
 	if len(k.PublicKey) > maxPublicKey {
 		return fmt.Errorf("a public key of %d octets, more than %d", len(k.PublicKey), maxPublicKey)
 	}
-	if raw, err := base64.StdEncoding.DecodeString(k.PublicKey); err != nil || len(raw) == 0 {
+	var room [maxPublicKey]byte
+	if raw, err := base64.StdEncoding.AppendDecode(room[:0], []byte(k.PublicKey)); err != nil || len(raw) == 0 {
 		return fmt.Errorf("a public key that is not base64: %.20q", k.PublicKey)
 	}
 	return nil
