@@ -58,6 +58,11 @@ func (a *advance) clear() {
 		if slices.Contains(all, h.Name) {
 			h.Clear, h.NamedBy = time.Time{}, nil
 		} else if heard && len(h.NamedBy)+len(h.ListedBy) == 0 {
+			if h.Clear.IsZero() && !h.Until.IsZero() {
+				// Until now a nameserver that had not been heard since may have gone on
+				// to name it in NS.
+				h.Until = latest(h.Until, a.holdDown(*h))
+			}
 			h.Clear = a.look.At
 		}
 	}

@@ -376,3 +376,18 @@ func TestALeaversOwnNSCounts(t *testing.T) {
 		t.Errorf("Expected %s to be kept until %v, got %+v", b1, want, l)
 	}
 }
+
+// One that nobody had looked at when the host was missed may have named it in NS
+// until it was.
+func TestTheHoldDownBeginsWhenAllNameserversWereHeard(t *testing.T) {
+	z := settled(t)
+	z.f.Target, z.f.NS = []string{a1, c1}, []string{a1, c1}
+	z.read(z.parent(nil, a1, c1), Look{})
+	heard := z.pass(100 * time.Hour).now
+	z.read(Parent{}, z.good(a1, c1))
+	hold := 48*time.Hour + 24*time.Hour
+	z.now = heard.Add(hold - time.Second)
+	z.read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, true)
+	z.now = heard.Add(hold)
+	z.read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, false)
+}
