@@ -382,9 +382,9 @@ func TestALeaversOwnNSCounts(t *testing.T) {
 func TestTheHoldDownBeginsWhenAllNameserversWereHeard(t *testing.T) {
 	z := settled(t)
 	z.f.Target, z.f.NS = []string{a1, c1}, []string{a1, c1}
-	z.read(z.parent(nil, a1, c1), Look{})
+	z.read(z.parent(nil, a1, c1), z.good(a1)) // c1 has not been asked yet
 	heard := z.pass(100 * time.Hour).now
-	z.read(Parent{}, z.good(a1, c1))
+	z.read(z.parent(nil, a1, c1), z.good(a1, c1))
 	hold := 48*time.Hour + 24*time.Hour
 	z.now = heard.Add(hold - time.Second)
 	z.read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, true)
