@@ -38,9 +38,9 @@ func (e *Engine) takeOver(stored map[string]record) {
 func (e *Engine) foretell() {
 	e.publishLast(func(z *zone) *job {
 		if !e.loop.clock.right() {
-			return z.frozenJob(z.facts.state.Saved)
+			return z.storedJob(z.facts.state.Saved)
 		}
-		return z.frozenJob(e.loop.now)
+		return z.storedJob(e.loop.now)
 	})
 }
 
@@ -54,7 +54,7 @@ func (e *Engine) restore(stored map[string]record) {
 			z.stored = writtenOf(*stored[z.key].Zone)
 		}
 		if !e.loop.clock.right() {
-			return z.frozenJob(z.facts.state.Saved)
+			return z.frozenJob()
 		}
 		return z.restoreJob(e.loop.now)
 	})
@@ -104,8 +104,32 @@ func (e *Engine) publishLast(make func(*zone) *job) {
 // restoreJob returns the job of serving z as it was served last.
 func (z *zone) restoreJob(now time.Time) *job {
 	o := planOwn(z.Zone, z.facts, now)
+	return z.lastJob(o.signers(z.facts.state.Signers), now)
+}
+
+// storedJob returns the job of serving z as it was served last with the signatures
+// that are stored, before its keys have been read.
+func (z *zone) storedJob(now time.Time) *job {
+	var s serve.Signers
+	for _, o := range z.facts.state.Own {
+		if z.distrustsKey(o.Key) {
+			continue
+		}
+		k := &keys.Key{DNSKEY: o.Key.DNSKEY(z.Name, 0)}
+		if o.SignsKeys {
+			s.SecureEntry = append(s.SecureEntry, k)
+		}
+		if o.SignsData {
+			s.Data = append(s.Data, k)
+		}
+	}
+	return z.lastJob(s, now)
+}
+
+// lastJob returns the job of serving z as it was served last, signed by signers.
+func (z *zone) lastJob(signers serve.Signers, now time.Time) *job {
 	s := z.facts.state
-	v := view{answer: full, joint: s.Joint, signers: o.signers(s.Signers), hasCNS: s.HasCNS, hasCSYNC: s.HasCSYNC}
+	v := view{answer: full, joint: s.Joint, signers: signers, hasCNS: s.HasCNS, hasCSYNC: s.HasCSYNC}
 	v.deleting = z.DeleteDS && len(z.external(s.Target)) == 0
 	if z.Auto {
 		v.delegation = z.delegation(s.Delegation)
@@ -116,11 +140,11 @@ func (z *zone) restoreJob(now time.Time) *job {
 	return &job{zone: z, decision: decision{view: v}, record: s, now: now, sign: true}
 }
 
-// frozenJob returns the job of serving z as it was served last with the signatures
-// that are stored and valid at a time, and without making any: by a clock that is
-// wrong that is when they were stored (rule M6).
-func (z *zone) frozenJob(at time.Time) *job {
-	j := z.restoreJob(at)
+// frozenJob returns the job of serving z as it was served last by a clock that
+// is wrong: with the signatures that were valid when they were stored, and
+// without making any (rule M6).
+func (z *zone) frozenJob() *job {
+	j := z.restoreJob(z.facts.state.Saved)
 	v := &j.decision.view
 	v.signers = serve.Signers{SecureEntry: halved(v.signers.SecureEntry), Data: halved(v.signers.Data)}
 	return j

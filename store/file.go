@@ -158,7 +158,7 @@ func openBolt(path string, readOnly bool) (*file, error) {
 	f := &file{path: path}
 	err := guard(func() (err error) {
 		f.db, err = bolt.Open(path, 0o600, &bolt.Options{
-			Timeout: lockTimeout, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType,
+			Timeout: lockTimeout, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType, MmapFlags: mmapFlags(readOnly),
 			OpenFile: func(string, int, os.FileMode) (_ *os.File, err error) {
 				f.f, err = openExisting(path)
 				return f.f, err
