@@ -44,8 +44,8 @@ type outside struct {
 	newParent lifecycle.Parent
 	newLook   lifecycle.Look
 	look      lifecycle.Look
-	hosts     []string      // that were asked in it
-	sight     observe.Sight // what it is made of, kept while nothing is served
+	hosts     []string       // that were asked in it
+	sight     *observe.Sight // what it is made of, kept while nothing is served
 
 	report lifecycle.Report
 }
@@ -134,8 +134,8 @@ func (e *Engine) sawParent(z *zone, p observe.Parent) {
 		At: now, DSStatus: p.DSStatus, DS: p.DS[:min(len(p.DS), store.MaxDS)], DSTTL: p.DSTTL,
 		NSRead: p.NSRead, NS: clip(p.NS), NSTTL: p.NSTTL,
 	}
-	if len(z.outside.sight.Servers) > 0 {
-		z.facts.vouched = z.vouch(z.outside.sight)
+	if s := z.outside.sight; s != nil && len(s.Servers) > 0 {
+		z.facts.vouched = z.vouch(*s)
 	}
 	e.loop.dirty[z] = true
 }
@@ -187,9 +187,9 @@ func (e *Engine) sawServers(z *zone, hosts []string, s observe.Sight) {
 	} else {
 		g.idle = 0
 	}
-	o.look, o.newLook, o.hosts, o.sight = l, l, hosts, observe.Sight{}
+	o.look, o.newLook, o.hosts, o.sight = l, l, hosts, nil
 	if z.shown.answer != full {
-		o.sight = s
+		o.sight = &s
 	}
 	z.facts.vouched, z.facts.explained = z.vouch(s), z.explain(s)
 	z.facts.served = z.serving(l)

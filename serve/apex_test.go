@@ -358,7 +358,7 @@ func TestSignaturesKnownToFitAreNotVerified(t *testing.T) {
 		}
 		forged := dns.Copy(sig.RRSIG).(*dns.RRSIG)
 		forged.Expiration--
-		sigs = append(sigs, Signature{forged, digestOf(zone, &records, p.ksk.ID(), forged)})
+		sigs = append(sigs, Signature{forged, new(signer).digest(zone, &records, p.ksk.ID(), forged)})
 	}
 	p.spent()
 	p.sign(t, Params{TTL: 3600, Now: now, Stored: sigs}, nil)

@@ -20,22 +20,18 @@ type Signature struct {
 	Over Digest
 }
 
-// maxSignature is how many octets an RRSIG takes, but for one with long names.
-const maxSignature = 700
-
 // Digest is the beginning of a SHA-256 hash.
 type Digest [16]byte
 
-// digestOf returns the Digest of sig by k, which is id, over the records whose
+// digest returns the Digest of sig by the key id over the records whose
 // octets records begins with, at owner. It is zero if there is none.
-func digestOf(owner string, records *octets, id merge.Key, sig *dns.RRSIG) Digest {
-	var room [maxSignature]byte
-	wire, _, ok := appendRecord(room[:0], sig)
+func (s *signer) digest(owner string, records *octets, id merge.Key, sig *dns.RRSIG) Digest {
+	wire, _, ok := appendRecord(s.wire[:0], sig)
+	s.wire = wire
 	if !ok || len(records.ends) < records.records || records.records == 0 {
 		return Digest{}
 	}
-	var space [4096]byte
-	octets := space[:0]
+	octets := s.octets[:0]
 	for _, part := range [][]byte{
 		[]byte(owner), records.wire[:records.ends[records.records-1]],
 		{byte(id.Flags >> 8), byte(id.Flags), id.Protocol, id.Algorithm}, []byte(id.PublicKey), wire,
@@ -43,6 +39,7 @@ func digestOf(owner string, records *octets, id merge.Key, sig *dns.RRSIG) Diges
 		octets = binary.BigEndian.AppendUint32(octets, uint32(len(part))) // no two sequences of parts look alike
 		octets = append(octets, part...)
 	}
+	s.octets = octets
 	sum := sha256.Sum256(octets)
 	return Digest(sum[:len(Digest{})])
 }

@@ -54,6 +54,8 @@ type signer struct {
 	now    time.Time
 	jitter func() float64
 	stored map[setID][]Signature
+
+	wire, octets []byte // room for digests
 }
 
 // setID names an RRset.
@@ -123,7 +125,7 @@ func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.
 	packed := records()
 	for i, sig := range set.Sigs {
 		if sig == nil {
-			set.Sigs[i], set.over[i] = made[0], digestOf(set.owner(), &packed, set.makers[i], made[0])
+			set.Sigs[i], set.over[i] = made[0], s.digest(set.owner(), &packed, set.makers[i], made[0])
 			made = made[1:]
 		}
 	}
@@ -156,7 +158,7 @@ func (s *signer) restorable(k *keys.Key, id merge.Key, rrs []dns.RR, records fun
 		c := dns.Copy(sig.RRSIG).(*dns.RRSIG) // packing writes to it, and that one may be served
 		c.Hdr.Name, c.Hdr.Ttl = h.Name, h.Ttl
 		packed := records()
-		over := digestOf(h.Name, &packed, id, c)
+		over := s.digest(h.Name, &packed, id, c)
 		if (over == Digest{} || over != sig.Over) && c.Verify(k.DNSKEY, rrs) != nil {
 			continue
 		}
