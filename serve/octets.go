@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
@@ -71,7 +72,8 @@ func (o octets) with(sigs []*dns.RRSIG) octets {
 			return octets{}
 		}
 	}
-	o.wire, o.ends, o.lengths = slices.Clip(o.wire), slices.Clip(o.ends), slices.Clip(o.lengths)
+	// Of no more room than they need: a fleet has many.
+	o.wire, o.ends, o.lengths = bytes.Clone(o.wire), slices.Clone(o.ends), slices.Clone(o.lengths)
 	return o
 }
 
