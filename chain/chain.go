@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -99,7 +100,12 @@ func Read(ctx context.Context, ask Asker, zone string, o Options) (Look, error) 
 	if l.Keys, err = askKeys(ctx, ask, zone); err != nil {
 		return Look{}, err
 	}
-	v := verifier{zone: zone, keys: slices.Concat(o.Known, l.Keys), now: o.Now}
+	v := verifier{zone: zone, keys: slices.Clone(o.Known), now: o.Now}
+	for _, k := range l.Keys {
+		if !slices.Contains(v.keys, k) { // no signature is verified twice with one key
+			v.keys = append(v.keys, k)
+		}
+	}
 	signers, unknown, signed := v.signers(rrset(soaMsg.Answer, zone, dns.TypeSOA), soaMsg.Answer)
 	l.Signers = signers
 	if !signed || len(unknown) > 0 {
@@ -194,6 +200,7 @@ func askKeys(ctx context.Context, ask Asker, zone string) ([]merge.Key, error) {
 // rely on: authoritative, without error, and with records of that type or the
 // SOA record of a denial.
 func authoritative(ctx context.Context, ask Asker, name string, qtype uint16) (*dns.Msg, error) {
+	runtime.Gosched() // queries are answered first
 	m, err := ask(ctx, Question(name, qtype))
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", name, typeName(qtype), err)
