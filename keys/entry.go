@@ -158,10 +158,19 @@ func (p *planner) heirs(k *Key, ks []*Key) (heirs []*Key, wait string) {
 // signedFrom returns from when no cache holds our DNSKEY RRset without a key's
 // signature. A key may have been in it for long before it signs.
 func (p *planner) signedFrom(seen Seen) time.Time {
-	if from := seen.Signing.Add(p.facts.KeysTTL); from.After(seen.KnownFrom) {
+	if from := p.keysFrom(seen.Signing); from.After(seen.KnownFrom) {
 		return from
 	}
 	return seen.KnownFrom
+}
+
+// keysFrom returns from when no cache holds a DNSKEY RRset that was served before a
+// time.
+func (p *planner) keysFrom(at time.Time) time.Time {
+	if from := at.Add(p.facts.KeysTTL); from.After(p.facts.KeysUntil) {
+		return from
+	}
+	return p.facts.KeysUntil
 }
 
 // goes returns from when k, which has heirs, need not sign any more, or what is
@@ -181,7 +190,7 @@ func (p *planner) goes(k *Key, heirs []*Key) (from time.Time, wait string) {
 			return from, "until the parent's DS no longer names it, since no other key of ours there has its algorithm"
 		}
 	}
-	return from.Add(p.facts.KeysTTL), ""
+	return p.keysFrom(from), ""
 }
 
 // mayGo notes from when k, one of ks, may go.

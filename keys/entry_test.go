@@ -158,3 +158,22 @@ func TestPlanSaysFromWhenASecureEntryMayGo(t *testing.T) {
 		t.Errorf("Expected the other to be one that may, got %v", s.Go)
 	}
 }
+
+// A TTL that was lowered counts until what was answered with it has expired: it is
+// a time, which does not come nearer for being looked at later.
+func TestALoweredTTLOfTheKeysIsWaitedFor(t *testing.T) {
+	old, heir, zsk := planned{role: KSK}.key(t), planned{role: KSK}.key(t), planned{role: ZSK}.key(t)
+	old.Timing.Inactive, old.Timing.Delete = day(0), day(0)
+	f := Facts{DS: DSThere, DSAlgorithms: []uint8{dns.ED25519}, KeysTTL: time.Hour, KeysUntil: day(2), Seen: map[merge.Key]Seen{
+		old.ID():  {KnownFrom: day(-9), Signing: day(-9), InDS: day(-9), InDSFrom: day(-9)},
+		heir.ID(): {KnownFrom: day(-9), Signing: day(0), InDS: day(0), InDSFrom: day(0)},
+	}, Published: []merge.Key{old.ID(), heir.ID()}, Entries: []merge.Key{old.ID(), heir.ID()}, Signing: []merge.Key{old.ID(), heir.ID()}}
+	for _, tt := range []struct {
+		at   time.Time
+		want string
+	}{{day(1), "pck"}, {day(2).Add(-time.Second), "pck"}, {day(2), "-"}} {
+		if got := letters(Plan([]*Key{old, heir, zsk}, tt.at, f), old); got != tt.want {
+			t.Errorf("%v: expected %q, got %q", tt.at, tt.want, got)
+		}
+	}
+}

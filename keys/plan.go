@@ -34,8 +34,9 @@ type Facts struct {
 	DS           DSState
 	DSAlgorithms []uint8
 	// KeysTTL is the longest TTL of the DNSKEY RRset in force, at any
-	// nameserver.
-	KeysTTL time.Duration
+	// nameserver. What was answered with a longer one has expired by KeysUntil.
+	KeysTTL   time.Duration
+	KeysUntil time.Time
 	// Seen is what was seen of our keys from outside.
 	Seen map[merge.Key]Seen
 	// Left says that none of our nameservers is the zone's any more.

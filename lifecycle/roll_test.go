@@ -67,7 +67,7 @@ func (r *roller) file(k merge.Key, role keys.Role, t keys.Timing) *keys.Key {
 
 // serve plans and serves what follows.
 func (r *roller) serve() {
-	f := keys.Facts{MaxZoneTTL: r.c.MaxZoneTTL, Entries: r.entries, KeysTTL: r.s.HeldKeys.After(r.now).Sub(r.now), Seen: make(map[merge.Key]keys.Seen)}
+	f := keys.Facts{MaxZoneTTL: r.c.MaxZoneTTL, Entries: r.entries, KeysTTL: r.s.HeldKeys.TTL, KeysUntil: r.s.HeldKeys.Until, Seen: make(map[merge.Key]keys.Seen)}
 	switch {
 	case r.s.DSStatus == observe.DSPresent:
 		f.DS = keys.DSThere

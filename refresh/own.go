@@ -158,7 +158,7 @@ func (p *ownPlan) planFacts(marks []store.Own) keys.Facts {
 	f := keys.Facts{
 		Chain: p.chain, ChainUntil: p.chainUntil, MaxZoneTTL: p.cfg.MaxZoneTTL, Seen: make(map[merge.Key]keys.Seen),
 		Left:    life.Phase == lifecycle.Left,
-		KeysTTL: max(p.cfg.TTL, life.HeldKeys.After(p.now).Sub(p.now)),
+		KeysTTL: max(p.cfg.TTL, life.HeldKeys.TTL), KeysUntil: life.HeldKeys.Until,
 	}
 	switch {
 	case life.DSStatus == observe.DSPresent:
