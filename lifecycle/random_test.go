@@ -146,7 +146,7 @@ func (c *chance) watch(p Parent, l Look) {
 			c.keysUntil = latest(c.keysUntil, c.now.Add(s.KeyTTL))
 		}
 		if slices.Contains(c.f.Target, s.Host) {
-			for _, h := range s.NS {
+			for _, h := range common(s.NS, append(hosts(c.s, c.f), c.f.Peers...)) { // none whose keys have gone: it never validates with us
 				c.nsUntil[h] = latest(c.nsUntil[h], c.now.Add(s.NSTTL))
 			}
 		}
