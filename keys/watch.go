@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,6 +43,7 @@ type Watcher struct {
 	looks   int // maxLooks, but in tests
 	eager   int // eager, but in tests
 	started bool
+	halted  atomic.Bool
 	dirs    []*directory
 	pairs   []*pair
 	turn    int            // index in pairs of the next to look at
@@ -105,24 +107,35 @@ const eager = 4000
 
 // Prepare reports whether it takes a while until the first Scan has read
 // everything. It returns what error that Scan would, as far as it can be told
-// sooner: a directory or a named file cannot be read.
+// sooner: a directory cannot be read.
 func (w *Watcher) Prepare(wanted func(zone string) bool) (slow bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	count, errs := len(w.pairs), []error(nil)
+	if len(w.pairs) > 0 || w.inherited != nil { // whether named files can be read, only reading tells
+		return false, nil
+	}
+	count, errs := 0, []error(nil)
 	for _, d := range w.dirs {
 		n, err := d.count(wanted, w.eager-count)
 		count += n
 		errs = append(errs, err)
 	}
-	slow = count > w.eager && w.inherited == nil
-	for _, p := range w.pairs {
-		if slow && p.named {
-			errs = append(errs, p.examine(nil).err)
-		}
-	}
-	return slow, errors.Join(errs...)
+	return count > w.eager, errors.Join(errs...)
 }
+
+// Peek returns the keys in the directories of the zones for which wanted is true,
+// and notes nothing: it is for a few zones, ahead of the first Scan. What cannot be
+// read is left out.
+func (w *Watcher) Peek(now time.Time, wanted func(zone string) bool) map[string][]*Key {
+	found, _, err := NewWatcher(Source{Dirs: w.source.Dirs}).Scan(now, wanted)
+	if err != nil {
+		return nil // the first Scan says so
+	}
+	return found
+}
+
+// Halt makes a Scan that is running, and any later one, read no more files.
+func (w *Watcher) Halt() { w.halted.Store(true) }
 
 // Scan looks for changes in the key files of the zones, canonical names, for
 // which wanted is true, and returns the new and complete list of keys of each
@@ -190,6 +203,9 @@ func (s *scan) examine(pairs []*pair) []reading {
 	readings := make([]reading, len(pairs))
 	if s.started {
 		for i, p := range pairs {
+			if s.halted.Load() {
+				break
+			}
 			readings[i] = p.examine(nil)
 		}
 		return readings
@@ -198,7 +214,7 @@ func (s *scan) examine(pairs []*pair) []reading {
 	workers := runtime.GOMAXPROCS(0)
 	for worker := range workers {
 		wg.Go(func() {
-			for i := worker; i < len(pairs); i += workers {
+			for i := worker; i < len(pairs) && !s.halted.Load(); i += workers {
 				runtime.Gosched() // after a reload, queries are answered first
 				readings[i] = pairs[i].examine(s.inherited[pairs[i].base])
 			}

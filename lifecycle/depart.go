@@ -64,6 +64,8 @@ func (a *advance) clear() {
 				h.Until = latest(h.Until, a.holdDown(*h))
 			}
 			h.Clear = a.look.At
+		} else if len(h.NamedBy)+len(h.ListedBy) > 0 {
+			h.Clear = time.Time{}
 		}
 	}
 }

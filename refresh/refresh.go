@@ -208,7 +208,7 @@ func (e *Engine) Start() error {
 	e.foretell()
 	e.wg.Go(func() {
 		if e.scanLater() {
-			e.restore(stored)
+			e.guard(nil, func() { e.restore(stored) })
 			e.run()
 		}
 	})
@@ -221,6 +221,9 @@ func (e *Engine) Start() error {
 func (e *Engine) Stop() {
 	e.stop.Do(func() {
 		e.cancel()
+		for _, s := range e.scans {
+			s.watcher.Halt()
+		}
 		ended := make(chan struct{})
 		go func() {
 			e.wg.Wait()

@@ -3,6 +3,7 @@ package refresh
 import (
 	"maps"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -34,14 +35,46 @@ func (e *Engine) takeOver(stored map[string]record) {
 }
 
 // foretell publishes what was served last for every zone, with the signatures that
-// are stored, before our keys have been read.
+// are stored, before our keys have been read. Where these are not enough, as for a
+// new zone or after a long time, it reads the keys of those zones alone.
 func (e *Engine) foretell() {
-	e.publishLast(func(z *zone) *job {
+	e.status.Store(&Status{Phases: map[string]int{}, Problems: []string{"our keys are being read: what was served last is served"}})
+	e.publishLast(e.zones, func(z *zone) *job {
 		if !e.loop.clock.right() {
 			return z.storedJob(z.facts.state.Saved)
 		}
 		return z.storedJob(e.loop.now)
 	})
+	lacking := make(map[string][]*zone)
+	for _, z := range e.zones {
+		if z.shown.answer == failing {
+			lacking[z.Name] = append(lacking[z.Name], z)
+		}
+	}
+	if len(lacking) == 0 || !e.loop.clock.right() {
+		return
+	}
+	var found []*zone
+	for _, s := range e.scans {
+		for name, ks := range s.watcher.Peek(time.Now(), func(zone string) bool { return len(lacking[zone]) > 0 && s.wanted(zone) }) {
+			for _, z := range s.zones[name] {
+				z.facts.files = ks
+				found = append(found, z)
+			}
+		}
+	}
+	e.publishLast(found, func(z *zone) *job { return z.restoreJob(e.loop.now) })
+	e.lookAtStart()
+	e.commitAll()
+}
+
+// commitAll decides about all zones that something changed for.
+func (e *Engine) commitAll() {
+	for len(e.loop.dirty) > 0 && e.loop.writeFails == 0 && !e.loop.lost && e.ctx.Err() == nil {
+		if jobs := e.jobs(); len(jobs) > 0 {
+			e.committed(jobs, e.commit(jobs))
+		}
+	}
 }
 
 // restore publishes what was served last for every zone. Then it publishes what
@@ -49,7 +82,7 @@ func (e *Engine) foretell() {
 // zones, and our announcements. stored is what takeOver was called with.
 func (e *Engine) restore(stored map[string]record) {
 	e.readClock()
-	e.publishLast(func(z *zone) *job {
+	e.publishLast(e.zones, func(z *zone) *job {
 		if z.known {
 			z.stored = writtenOf(*stored[z.key].Zone)
 		}
@@ -71,34 +104,55 @@ func (e *Engine) restore(stored map[string]record) {
 		return
 	}
 	e.lookAtStart()
-	for len(e.loop.dirty) > 0 && e.loop.writeFails == 0 && e.ctx.Err() == nil {
-		if jobs := e.jobs(); len(jobs) > 0 {
-			e.committed(jobs, e.commit(jobs))
-		}
+	e.commitAll()
+	if e.ctx.Err() != nil {
+		return
 	}
 	e.buildAtStart()
 	e.refreshStatus()
 }
 
-// publishLast publishes for every zone what the job of serving it as it was served
+// publishLast publishes for zones what the job of serving each as it was served
 // last comes to. make is called for several zones at once.
-func (e *Engine) publishLast(make func(*zone) *job) {
-	for some := range slices.Chunk(e.zones, maxBatch) {
+func (e *Engine) publishLast(zones []*zone, make func(*zone) *job) {
+	for some := range slices.Chunk(zones, maxBatch) {
+		if e.ctx.Err() != nil {
+			return
+		}
 		var jobs [maxBatch]*job
 		inParallel(len(some), func(i int) {
-			e.settle(some[i])
-			jobs[i] = make(some[i])
-			jobs[i].make(jobs[i].decision.view, some[i].apex)
+			z := some[i]
+			jobs[i] = &job{zone: z, err: errInternal}
+			e.guard(z, func() {
+				e.settle(z)
+				j := make(z)
+				j.make(j.decision.view, z.apex)
+				jobs[i] = j
+			})
 		})
 		for _, j := range jobs[:len(some)] {
-			if j.err != nil { // nothing can sign: said when it is decided about
-				j.apex, j.decision.view.answer, j.err = &serve.Apex{Zone: j.zone.Name}, failing, nil
-			} else {
-				j.zone.made = j.apex
+			z := j.zone
+			switch {
+			case j.err == nil:
+				z.made = j.apex
+			case z.apex != nil: // what is served stays
+				continue
+			default: // nothing can sign: said when it is decided about
+				j.apex, j.decision.view.answer, j.err = &serve.Apex{Zone: z.Name}, failing, nil
 			}
-			e.show(j.zone, j)
+			e.show(z, j)
 		}
 	}
+}
+
+// guard runs f for z, of which no panic does more harm than that it is said.
+func (e *Engine) guard(z *zone, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.config.Log.Errorf("Internal error%s: %v\n%s", z.named(), r, debug.Stack())
+		}
+	}()
+	f()
 }
 
 // restoreJob returns the job of serving z as it was served last.
@@ -116,7 +170,7 @@ func (z *zone) storedJob(now time.Time) *job {
 			continue
 		}
 		k := &keys.Key{DNSKEY: o.Key.DNSKEY(z.Name, 0)}
-		if o.SignsKeys {
+		if o.SecureEntry || o.SignsKeys {
 			s.SecureEntry = append(s.SecureEntry, k)
 		}
 		if o.SignsData {

@@ -39,24 +39,26 @@ func (e *Engine) scanAtStart() error {
 	return nil
 }
 
-// scanLater reads all keys while what was served last is served already. What
-// cannot be read could be when that began, so it is tried again. It returns false
-// if the engine has to end before that.
+// scanLater reads all keys while what was served last is served already. A
+// directory that cannot be read now could be when that began: its zones go on as
+// they are, and it is tried again like one that is lost later (rule K4). It returns
+// false if the engine has to end.
 func (e *Engine) scanLater() bool {
-	for {
-		err := e.scanAtStart()
-		if err == nil {
-			return e.ctx.Err() == nil
-		}
-		e.config.Log.Errorf("Reading key files, which is tried again: %v", err)
-		select {
-		case <-time.After(e.scanEvery):
-		case <-e.leases.revoked:
-			e.release()
-			return false
-		case <-e.ctx.Done():
-			return false
-		}
+	for _, s := range e.scans {
+		e.guard(nil, func() {
+			changed, notes, err := s.watcher.Scan(time.Now(), s.wanted)
+			if err != nil {
+				e.config.Log.Errorf("Reading key files: %v", err)
+			}
+			e.scanned(s, changed, notes)
+		})
+	}
+	select {
+	case <-e.leases.revoked:
+		e.release()
+		return false
+	default:
+		return e.ctx.Err() == nil
 	}
 }
 

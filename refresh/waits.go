@@ -155,7 +155,9 @@ func editWaits(s store.Zone, edit func(since time.Time) time.Time) store.Zone {
 	s.Peers = slices.Clone(s.Peers)
 	for i := range s.Peers {
 		p := &s.Peers[i]
-		p.Collected = edit(p.Collected)
+		if !p.Collected.IsZero() {
+			p.Collected = edit(p.Collected)
+		}
 		p.Retiring = slices.Clone(p.Retiring)
 		for j := range p.Retiring {
 			r := &p.Retiring[j]

@@ -201,10 +201,15 @@ type outlet struct {
 	apexes   map[*Zone]*serve.Apex
 	history  []*serve.Apex
 	subtrees map[*Subtree]*serve.Subtree
+
+	onPublish func() // if it is there, before each
 }
 
 // PublishApex implements the Publisher interface.
 func (o *outlet) PublishApex(z *Zone, a *serve.Apex) {
+	if o.onPublish != nil {
+		o.onPublish()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.apexes[z] = a

@@ -68,7 +68,7 @@ func (o octets) with(sigs []*dns.RRSIG) octets {
 	}
 	o.wire = slices.Concat(o.wire, make([]byte, size(sigs)))[:len(o.wire)]
 	for _, sig := range sigs {
-		if !o.add(sig) {
+		if !o.add(dns.Copy(sig)) { // packing writes to it, and it may be served
 			return octets{}
 		}
 	}

@@ -167,7 +167,9 @@ func (c *coder) name(name *string) {
 // list codes a list of at most limit items. An empty one and none are the same.
 func list[T any](c *coder, items *[]T, limit int, item func(*T)) {
 	n := uint64(len(*items))
-	c.number(&n)
+	if c.number(&n); !c.reading && n > uint64(limit) {
+		c.fail(fmt.Errorf("a list of %d, of which at most %d could be read again", n, limit))
+	}
 	if c.reading {
 		if *items = nil; n == 0 || c.err != nil {
 			return
