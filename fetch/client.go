@@ -32,12 +32,14 @@ const defaultTry = 2500 * time.Millisecond
 // take timeout gets to a second try, and to a second resolver.
 func TryFor(timeout time.Duration) time.Duration { return min(defaultTry, timeout/8) }
 
-// Client asks recursive resolvers, and single name servers directly. It holds
-// no connection between two questions. It is safe for concurrent use.
+// Client asks recursive resolvers, and single name servers directly. It holds no
+// connection between two questions, and UDP sockets to resolvers for a few
+// questions and seconds. It is safe for concurrent use.
 type Client struct {
 	resolvers []Resolver
 	try       time.Duration
 	roots     *x509.CertPool
+	sockets   map[netip.AddrPort]*sockets // by the resolver's address
 
 	// roundTrip sends a question to r and returns what came back, whatever
 	// it is. Tests put one here that needs no socket.
@@ -54,7 +56,10 @@ func NewClient(addrs []string, o ClientOptions) (*Client, error) {
 	if o.Try <= 0 {
 		o.Try = defaultTry
 	}
-	c := &Client{resolvers: rs, try: o.Try, roots: o.RootCAs}
+	c := &Client{resolvers: rs, try: o.Try, roots: o.RootCAs, sockets: make(map[netip.AddrPort]*sockets)}
+	for _, r := range rs {
+		c.sockets[r.Addr] = new(sockets)
+	}
 	c.roundTrip = c.overNetwork
 	return c, nil
 }

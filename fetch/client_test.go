@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,17 +25,29 @@ import (
 // returns its address.
 func serve(t *testing.T, h dns.HandlerFunc) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := net.ListenPacket("udp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, p := listen(t)
 	run(t, &dns.Server{Listener: l, Handler: h})
 	run(t, &dns.Server{PacketConn: p, Handler: h})
 	return l.Addr().String()
+}
+
+// listen returns sockets for TCP and UDP on one loopback port.
+func listen(t *testing.T) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := net.ListenPacket("udp", l.Addr().String())
+		if err == nil {
+			return l, p
+		}
+		l.Close() // a client has that port for UDP
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
 }
 
 func run(t *testing.T, s *dns.Server) {

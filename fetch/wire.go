@@ -3,7 +3,6 @@ package fetch
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -17,16 +16,6 @@ import (
 )
 
 const (
-	// maxStray is how many datagrams that answer something else are skipped
-	// while waiting for an answer: a forger's, or late ones. Of each only the
-	// header and the question are looked at.
-	maxStray = 32
-
-	// missShare is the share of a try that is still waited for the right answer
-	// when one came that has the question's ID but not its question: a forger's
-	// that was lucky, or that of a server that does not keep the case of names.
-	missShare = 8
-
 	headerSize = 12   // RFC 1035 section 4.1.1
 	truncated  = 0x02 // TC, in the third octet
 )
@@ -42,21 +31,29 @@ var (
 	errNearMiss = errors.New("an answer with the question's ID to something else")
 )
 
-// overNetwork is the roundTrip of a client in use. Each question has a socket of
-// its own, connected, so that the kernel picks its port at random and drops what
-// others than r send (RFC 5452 section 9.2), and takes one answer.
+// overNetwork is the roundTrip of a client in use.
 func (c *Client) overNetwork(ctx context.Context, r Resolver, stream bool, q *dns.Msg) (*dns.Msg, error) {
-	timeout := c.try
-	if stream {
-		timeout *= 2
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	asked, err := q.Pack()
 	if err != nil {
 		return nil, fmt.Errorf("cannot be asked: %w", err)
 	}
-	conn, err := c.dial(ctx, r, stream)
+	ask := c.byDatagram
+	if stream {
+		ask = c.byStream
+	}
+	m, err := ask(ctx, r, asked)
+	if err != nil {
+		return nil, err
+	}
+	m.Question = q.Question
+	return m, nil
+}
+
+// byStream asks r by TCP or TLS, each question over a connection of its own.
+func (c *Client) byStream(ctx context.Context, r Resolver, asked []byte) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*c.try)
+	defer cancel()
+	conn, err := c.dial(ctx, r)
 	if err != nil {
 		return nil, plain(ctx, err)
 	}
@@ -64,18 +61,10 @@ func (c *Client) overNetwork(ctx context.Context, r Resolver, stream bool, q *dn
 	// The context's end is the deadline, and also ends a wait early.
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-
-	var m *dns.Msg
-	if stream {
-		m, err = overStream(conn, asked)
-	} else {
-		scramble(asked)
-		m, err = overDatagrams(ctx, conn, asked, timeout/missShare)
-	}
+	m, err := overStream(conn, asked)
 	if err != nil {
 		return nil, plain(ctx, err)
 	}
-	m.Question = q.Question
 	return m, nil
 }
 
@@ -100,14 +89,10 @@ func plain(ctx context.Context, err error) error {
 	}
 }
 
-func (c *Client) dial(ctx context.Context, r Resolver, stream bool) (net.Conn, error) {
+func (c *Client) dial(ctx context.Context, r Resolver) (net.Conn, error) {
 	var d net.Dialer
-	network := "udp"
-	if stream {
-		network = "tcp"
-	}
 	if !r.TLS {
-		return d.DialContext(ctx, network, r.Addr.String())
+		return d.DialContext(ctx, "tcp", r.Addr.String())
 	}
 	name := r.ServerName
 	if name == "" {
@@ -119,55 +104,6 @@ func (c *Client) dial(ctx context.Context, r Resolver, stream bool) (net.Conn, e
 		MinVersion: tls.VersionTLS12, // RFC 9325 section 3.1.1
 	}}
 	return td.DialContext(ctx, "tcp", r.Addr.String())
-}
-
-// scramble gives each letter of the name that a question asks for a random
-// case. Servers give it back, so a forger who does not see the question has to
-// guess it (draft-vixie-dnsext-dns0x20).
-func scramble(asked []byte) {
-	var coins [256]byte // a name has 255 octets at most
-	rand.Read(coins[:])
-	for i, octet := range name(asked) {
-		// The length of a label is less than any letter.
-		if letter := octet | 0x20; 'a' <= letter && letter <= 'z' {
-			asked[headerSize+i] ^= coins[i] & 0x20
-		}
-	}
-}
-
-// overDatagrams sends a question and waits for its answer, skipping what is
-// another's: for all the context allows, or for wait after a near miss.
-func overDatagrams(ctx context.Context, conn net.Conn, asked []byte, wait time.Duration) (*dns.Msg, error) {
-	if _, err := conn.Write(asked); err != nil {
-		return nil, err
-	}
-	p := make([]byte, ednsSize+1)
-	missed := false
-	for range maxStray {
-		n, err := conn.Read(p)
-		if err != nil && missed && ctx.Err() != context.Canceled {
-			return nil, errGarbage
-		}
-		if err != nil {
-			return nil, err
-		}
-		m, err := decode(p[:n], asked, false)
-		switch {
-		case err == errStray:
-		case err == errNearMiss:
-			if deadline, ok := ctx.Deadline(); !missed && (!ok || time.Until(deadline) > wait) {
-				conn.SetReadDeadline(time.Now().Add(wait))
-			}
-			missed = true
-		case n > ednsSize:
-			// Larger than we asked for: it may have come in fragments, and
-			// only the first of them has what a forger has to guess.
-			return nil, errGarbage
-		default:
-			return m, err
-		}
-	}
-	return nil, errGarbage
 }
 
 // overStream sends a question and reads the next message, which has to be its

@@ -33,15 +33,8 @@ type rawServer struct {
 // start listens on loopback until the test ends. What is not set is not answered.
 func (s *rawServer) start() *rawServer {
 	s.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	l, p := listen(s.t)
 	s.addr = l.Addr().String()
-	p, err := net.ListenPacket("udp", s.addr)
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	var wg sync.WaitGroup
 	wg.Go(func() { s.serveDatagrams(p) })
 	wg.Go(func() { s.serveStreams(l, &wg) })
