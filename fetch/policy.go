@@ -199,6 +199,9 @@ func mismatch(zone string, keys []merge.Key, ds []merge.DS) string {
 	for _, k := range keys {
 		refs[k.Ref()], unnamed[k] = true, true
 		for digestType := range digestSize {
+			if !slices.ContainsFunc(ds, func(d merge.DS) bool { return d.DigestType == digestType }) {
+				continue
+			}
 			d, _ := k.DS(zone, digestType)
 			named[d] = true
 			if strong(d) && slices.Contains(ds, d) {

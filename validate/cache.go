@@ -120,6 +120,22 @@ func (c *zoneCache) secure(name string, now time.Time) bool {
 	return z != nil && z.insecure == nil
 }
 
+// closest returns the longest of the name and its ancestors that is known to be a
+// secure zone's, "" if none is.
+func (c *zoneCache) closest(name string, now time.Time) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if z := c.zones[name]; z.holds(now) && z.insecure == nil {
+			return name
+		}
+		if name == "." {
+			return ""
+		}
+		name = parent(name)
+	}
+}
+
 // fingerprint identifies the octets of an RRset, a signature and a key.
 type fingerprint [32]byte
 

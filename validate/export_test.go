@@ -69,3 +69,6 @@ func Forgetful(v *Validator) *Validator {
 
 // ForgetSignatures has every signature be verified anew; the chain stays.
 func ForgetSignatures(v *Validator) { v.verified = newSignatureCache(maxVerified) }
+
+// Within says whether a canonical name is the zone or below it.
+func Within(zone, name string) bool { return within(zone, name) }

@@ -17,14 +17,17 @@ const (
 	maxRSABits = 4096
 )
 
-// key is a DNSKEY whose tag has been computed.
+// key is a DNSKEY with what is asked of it again and again.
 type key struct {
 	*dns.DNSKEY
 	tag  uint16
-	cost int // of a verification, 0 if the size is not supported
+	cost int         // of a verification, 0 if the size is not supported
+	id   fingerprint // of its octets
 }
 
-func newKey(k *dns.DNSKEY) key { return key{DNSKEY: k, tag: k.KeyTag(), cost: verifyCost(k)} }
+func newKey(k *dns.DNSKEY) key {
+	return key{DNSKEY: k, tag: k.KeyTag(), cost: verifyCost(k), id: digest(pack(k))}
+}
 
 // SupportedAlgorithm says whether signatures of that algorithm can be
 // verified. RSASHA1 is not among them: RFC 9905 section 2.

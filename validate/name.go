@@ -1,6 +1,10 @@
 package validate
 
-import "github.com/miekg/dns"
+import (
+	"strings"
+
+	"github.com/miekg/dns"
+)
 
 // parent returns the name without its first label; the root is its own parent.
 func parent(name string) string {
@@ -20,7 +24,20 @@ func ancestor(name string, n int) string {
 }
 
 // isAbove says whether name is a strict ancestor of child.
-func isAbove(name, child string) bool { return name != child && dns.IsSubDomain(name, child) }
+func isAbove(name, child string) bool { return name != child && within(name, child) }
+
+// within says whether name is the zone or below it, as dns.IsSubDomain does. Both
+// are canonical, so that there are no labels to be taken apart: the name ends with
+// the zone's, after a dot that is not a label's own.
+func within(zone, name string) bool {
+	if zone == "." || zone == name {
+		return true
+	}
+	above, ok := strings.CutSuffix(name, zone)
+	above, dot := strings.CutSuffix(above, ".")
+	escapes := len(above) - len(strings.TrimRight(above, `\`))
+	return ok && dot && escapes%2 == 0
+}
 
 // wildcard returns the wildcard name whose closest encloser is given.
 func wildcard(encloser string) string {

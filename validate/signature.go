@@ -11,9 +11,9 @@ import (
 // keys made and that is valid now. One is enough, of any algorithm (RFC 6840
 // section 5.11). The error is about the signature that came furthest.
 func (w *walk) verify(set *rrset, z *zone) (*dns.RRSIG, *Error) {
-	worst := fail(set.name, set.rrtype, CheckSigned, sigRules, "no RRSIG by %s", z.name)
+	var worst *Error
 	progress := func(e *Error) {
-		if rank(e.Check) > rank(worst.Check) {
+		if worst == nil || rank(e.Check) > rank(worst.Check) {
 			worst = e
 		}
 	}
@@ -32,12 +32,11 @@ func (w *walk) verify(set *rrset, z *zone) (*dns.RRSIG, *Error) {
 		keys := z.named(sig)
 		if len(keys) == 0 {
 			w.unknownKey = true
-			progress(fail(set.name, set.rrtype, CheckKey, sigRules, "RRSIG by %s key %d (%s): no such key can be used in its DNSKEY RRset",
-				z.name, sig.KeyTag, dns.AlgorithmToString[sig.Algorithm]).by(z.name, sig.KeyTag))
+			progress(set.failSig(sig, CheckKey, sigRules, " (%s): no such key can be used in its DNSKEY RRset", dns.AlgorithmToString[sig.Algorithm]))
 		}
 		for _, k := range keys {
 			if checks++; checks > maxChecks {
-				return nil, fail(set.name, set.rrtype, CheckLimit, limitRule, "more than %d signatures times keys, and none verified", maxChecks).by(z.name, sig.KeyTag)
+				return nil, set.tooManyChecks(sig)
 			}
 			ok, err := w.verifyOne(set, signed, sig, k)
 			if err != nil {
@@ -46,11 +45,26 @@ func (w *walk) verify(set *rrset, z *zone) (*dns.RRSIG, *Error) {
 			if ok {
 				return sig, nil
 			}
-			progress(fail(set.name, set.rrtype, CheckSignature, "RFC 4035 section 5.3.3", "RRSIG by %s key %d does not verify",
-				z.name, sig.KeyTag).by(z.name, sig.KeyTag))
+			progress(set.failSig(sig, CheckSignature, "RFC 4035 section 5.3.3", " does not verify"))
 		}
 	}
+	if worst == nil {
+		worst = set.unsignedBy(z)
+	}
 	return nil, worst
+}
+
+// failSig returns an Error about one of the RRset's signatures.
+func (s *rrset) failSig(sig *dns.RRSIG, check Check, section, detail string, args ...any) *Error {
+	return fail(s.name, s.rrtype, check, section, "RRSIG by %s key %d"+detail, append([]any{sig.SignerName, sig.KeyTag}, args...)...).by(sig.SignerName, sig.KeyTag)
+}
+
+func (s *rrset) tooManyChecks(sig *dns.RRSIG) *Error {
+	return fail(s.name, s.rrtype, CheckLimit, limitRule, "more than %d signatures times keys, and none verified", maxChecks).by(sig.SignerName, sig.KeyTag)
+}
+
+func (s *rrset) unsignedBy(z *zone) *Error {
+	return fail(s.name, s.rrtype, CheckSigned, sigRules, "no RRSIG by %s", z.name)
 }
 
 // rank orders the checks of a signature by how far it came.
@@ -84,8 +98,7 @@ func checkPeriod(sig *dns.RRSIG, set *rrset, at time.Time) *Error {
 	default:
 		return nil
 	}
-	return fail(set.name, set.rrtype, CheckPeriod, sigRules, "RRSIG by %s key %d %s (now: %s)",
-		sig.SignerName, sig.KeyTag, detail, dns.TimeToString(now)).by(sig.SignerName, sig.KeyTag)
+	return set.failSig(sig, CheckPeriod, sigRules, " %s (now: %s)", detail, dns.TimeToString(now))
 }
 
 // verifyOne does the arithmetic for one signature, of records with that digest,
@@ -112,12 +125,11 @@ func (w *walk) verifyOne(set *rrset, signed fingerprint, sig *dns.RRSIG, k key) 
 // identify returns the fingerprint of all that the result of a verification
 // depends on; TTLs are not part of it (the Original TTL is).
 func identify(signed fingerprint, sig *dns.RRSIG, k key) (fingerprint, bool) {
-	shared := dns.Copy(k.DNSKEY) // other look-ups use the key too, and packing writes to it
-	s, d := pack(sig), pack(shared)
-	if s == nil || d == nil {
+	s := pack(sig)
+	if s == nil {
 		return fingerprint{}, false
 	}
-	return digest(signed[:], s, d), true
+	return digest(signed[:], s, k.id[:]), true
 }
 
 // holds returns how long an RRset may be kept: by its TTL, the Original TTL and

@@ -22,15 +22,8 @@ func (w *walk) about(name string, qtype uint16) about {
 	q := about{name: name, qtype: qtype}
 	holder := anchored(name, qtype)
 	q.anchor, _ = w.v.anchors.above(holder)
-	for n := holder; ; n = parent(n) {
-		if w.v.zones.secure(n, w.v.clock()) {
-			q.cut = n
-			return q
-		}
-		if n == "." {
-			return q
-		}
-	}
+	q.cut = w.v.zones.closest(holder, w.v.clock())
+	return q
 }
 
 // anchored returns the name whose anchor counts for a question: DS is asked of
@@ -46,7 +39,7 @@ func anchored(name string, qtype uint16) string {
 // told before their keys are known. The error says what is wrong with the
 // RRset's signatures if none is left.
 func (q about) signers(set *rrset) ([]string, *Error) {
-	reason := fail(set.name, set.rrtype, CheckSigned, "RFC 4035 section 2.2", "no RRSIG")
+	var reason *Error
 	var zones []string
 	for _, sig := range set.sigs {
 		if err := q.mayHaveSigned(sig, set); err != nil {
@@ -57,8 +50,11 @@ func (q about) signers(set *rrset) ([]string, *Error) {
 			zones = append(zones, sig.SignerName)
 		}
 	}
-	if len(zones) > 0 {
+	switch {
+	case len(zones) > 0:
 		return zones, nil
+	case reason == nil:
+		reason = fail(set.name, set.rrtype, CheckSigned, "RFC 4035 section 2.2", "no RRSIG")
 	}
 	return nil, reason
 }
@@ -83,7 +79,7 @@ func (q about) mayHaveSigned(sig *dns.RRSIG, set *rrset) *Error {
 	}
 	signer := sig.SignerName
 	switch {
-	case !dns.IsSubDomain(signer, set.name) || !dns.IsSubDomain(signer, q.name):
+	case !within(signer, set.name) || !within(signer, q.name):
 		return refuse(sigRules, "the signer is not a zone above the name")
 	case q.qtype == dns.TypeDS && signer == q.name && q.name != ".":
 		return refuse("RFC 4035 section 3.1.4.1", "DS is the parent's to sign, not the child's")
@@ -93,7 +89,7 @@ func (q about) mayHaveSigned(sig *dns.RRSIG, set *rrset) *Error {
 		return refuse(sigRules, "its labels (%d) reach above the signer", sig.Labels)
 	case int(sig.Labels) < countLabels(set.name) && !expandable(set.rrtype):
 		return refuse("RFC 4592 section 4", "made from a wildcard, which a %s cannot be", dns.Type(set.rrtype))
-	case q.anchor != "" && !dns.IsSubDomain(q.anchor, signer):
+	case q.anchor != "" && !within(q.anchor, signer):
 		return refuse("RFC 6840 appendix C.1", "the signer is above the trust anchor %s", q.anchor)
 	case q.cut != "" && isAbove(signer, q.cut):
 		return refuse(sigRules, "%s between is a zone of its own", q.cut)
