@@ -97,21 +97,23 @@ func (c *collection) lookup(ctx context.Context, ask func(context.Context, uint1
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answers := make([]answer, len(types))
-	var wg sync.WaitGroup
-	for i, qtype := range types {
-		wg.Go(func() {
-			a := answer{qtype: qtype}
-			if err := guard(func() { a.result, a.err = ask(ctx, qtype) }); err != nil {
-				a.err = err
-			}
-			a.err = c.unanswered(qtype, a.err)
-			if a.err == nil && a.result.Status == validate.Bogus {
-				timer := time.AfterFunc(c.f.timeout/partShare, cancel)
-				context.AfterFunc(ctx, func() { timer.Stop() })
-			}
-			answers[i] = a
-		})
+	one := func(i int) {
+		a := &answers[i]
+		a.qtype = types[i]
+		if err := guard(func() { a.result, a.err = ask(ctx, a.qtype) }); err != nil {
+			a.err = err
+		}
+		a.err = c.unanswered(a.qtype, a.err)
+		if a.err == nil && a.result.Status == validate.Bogus {
+			timer := time.AfterFunc(c.f.timeout/partShare, cancel)
+			context.AfterFunc(ctx, func() { timer.Stop() })
+		}
 	}
+	var wg sync.WaitGroup
+	for i := range types[1:] {
+		wg.Go(func() { one(1 + i) })
+	}
+	one(0) // here, as each goroutine's stack has to grow first
 	wg.Wait()
 	return answers
 }

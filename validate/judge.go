@@ -12,9 +12,9 @@ type answer struct {
 // judge returns the verdict on a message: an answer, an [*Error] if it is bogus,
 // or another error if the network or the resolver failed. A zone that is known to
 // be between is asked for again before its parent is refused as the signer.
-func (w *walk) judge(m *dns.Msg, name string, qtype uint16) (answer, error) {
+func (w *walk) judge(m *dns.Msg, name string, qtype uint16) (*answer, error) {
 	if err := tooMany(m, name, qtype); err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	q := w.about(name, qtype)
 	a, err := w.judgeAbout(m, q)
@@ -25,7 +25,7 @@ func (w *walk) judge(m *dns.Msg, name string, qtype uint16) (answer, error) {
 }
 
 // judgeAbout is judge by what is known of who may sign.
-func (w *walk) judgeAbout(m *dns.Msg, q about) (answer, error) {
+func (w *walk) judgeAbout(m *dns.Msg, q about) (*answer, error) {
 	name, qtype := q.name, q.qtype
 	failed := succeeded(m, name, qtype)
 	sets, authority := collect(m.Answer), collect(m.Ns)
@@ -47,7 +47,7 @@ func (w *walk) judgeAbout(m *dns.Msg, q about) (answer, error) {
 		}
 	}
 	if failed != nil {
-		return answer{}, failed
+		return nil, failed
 	}
 	return w.negative(authority, q)
 }
@@ -62,21 +62,21 @@ func tooMany(m *dns.Msg, name string, qtype uint16) error {
 
 // positive judges an RRset of the answer section, the answer or an alias in its
 // place: an alias at a zone cut is the parent's if DS was asked for.
-func (w *walk) positive(set *rrset, authority []*rrset, q about) (answer, error) {
+func (w *walk) positive(set *rrset, authority []*rrset, q about) (*answer, error) {
 	signers, reason := q.signers(set)
 	if reason != nil {
 		return w.unsigned(q, reason)
 	}
 	set = q.lawful(set)
-	a, reason, err := w.try(signers, func(z *zone) (answer, *Error) { return w.signed(set, z, authority) })
+	a, reason, err := w.try(signers, func(z *zone) (*answer, *Error) { return w.signed(set, z, authority) })
 	if reason != nil {
-		return answer{}, reason
+		return nil, reason
 	}
 	return a, err
 }
 
 // negative judges an answer without the RRset, by its authority section.
-func (w *walk) negative(authority []*rrset, q about) (answer, error) {
+func (w *walk) negative(authority []*rrset, q about) (*answer, error) {
 	sets := denialSets(authority)
 	signers, reason := q.denialSigners(sets)
 	if len(signers) == 0 {
@@ -85,7 +85,7 @@ func (w *walk) negative(authority []*rrset, q about) (answer, error) {
 		}
 		return w.unsigned(q, reason)
 	}
-	a, reason, err := w.try(signers, func(z *zone) (answer, *Error) { return w.denied(sets, find(authority, z.name, dns.TypeSOA), z, q) })
+	a, reason, err := w.try(signers, func(z *zone) (*answer, *Error) { return w.denied(sets, find(authority, z.name, dns.TypeSOA), z, q) })
 	if reason != nil {
 		return w.unsigned(q, reason)
 	}
@@ -96,15 +96,15 @@ func (w *walk) negative(authority []*rrset, q about) (answer, error) {
 // verdict. Failing that, the first fault is returned, and if there is none, an
 // insecure verdict; an err is the network's. A zone that is known, but not a key
 // that signed, is fetched again.
-func (w *walk) try(signers []string, judge func(*zone) (answer, *Error)) (a answer, fault *Error, err error) {
+func (w *walk) try(signers []string, judge func(*zone) (*answer, *Error)) (a *answer, fault *Error, err error) {
 	for _, name := range signers {
 		z, err := w.zone(name)
 		e, bogus := err.(*Error)
 		if err != nil && !bogus {
-			return answer{}, nil, err
+			return nil, nil, err
 		}
 		if !bogus {
-			var b answer
+			var b *answer
 			b, e = w.judgeBy(z, judge)
 			if e == nil && b.Status == Secure {
 				return b, nil, nil
@@ -122,7 +122,7 @@ func (w *walk) try(signers []string, judge func(*zone) (answer, *Error)) (a answ
 
 // judgeBy judges by what is known of a zone, and if its keys have changed, by what
 // they are now.
-func (w *walk) judgeBy(z *zone, judge func(*zone) (answer, *Error)) (answer, *Error) {
+func (w *walk) judgeBy(z *zone, judge func(*zone) (*answer, *Error)) (*answer, *Error) {
 	if z.insecure != nil {
 		return w.insecure(z), nil
 	}
@@ -143,12 +143,12 @@ func (w *walk) judgeBy(z *zone, judge func(*zone) (answer, *Error)) (answer, *Er
 
 // signed judges an RRset by the keys of a secure zone, and its expansion from a
 // wildcard by the authority section.
-func (w *walk) signed(set *rrset, z *zone, authority []*rrset) (answer, *Error) {
+func (w *walk) signed(set *rrset, z *zone, authority []*rrset) (*answer, *Error) {
 	sig, err := w.verify(set, z)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
-	a := answer{Result: Result{Status: Secure, Sig: sig, Signer: z.name, TTL: w.holds(set, sig)}}
+	a := &answer{Result: Result{Status: Secure, Sig: sig, Signer: z.name, TTL: w.holds(set, sig)}}
 	if int(sig.Labels) >= countLabels(set.name) {
 		return a, nil
 	}
@@ -168,7 +168,7 @@ func (w *walk) signed(set *rrset, z *zone, authority []*rrset) (answer, *Error) 
 // (RFC 2308 section 3), nil for none, proves nothing, but who changed it may have
 // changed the rest: it has to be genuine too. With DS it is not looked at, since
 // resolvers take that denial from referrals, which have no SOA.
-func (w *walk) denied(sets []*rrset, soa *rrset, z *zone, q about) (answer, *Error) {
+func (w *walk) denied(sets []*rrset, soa *rrset, z *zone, q about) (*answer, *Error) {
 	a, p, err := w.prove(sets, z, q, func(d denials) (proof, *Error) { return d.deny(q.name, q.qtype) })
 	if err != nil || a.Status != Secure {
 		return a, err
@@ -176,7 +176,7 @@ func (w *walk) denied(sets []*rrset, soa *rrset, z *zone, q about) (answer, *Err
 	if soa != nil && q.qtype != dns.TypeDS {
 		sig, err := w.verify(soa, z)
 		if err != nil {
-			return answer{}, err
+			return nil, err
 		}
 		a.TTL = min(a.TTL, w.holds(soa, sig))
 	}
@@ -187,40 +187,40 @@ func (w *walk) denied(sets []*rrset, soa *rrset, z *zone, q about) (answer, *Err
 // prove judges NSEC and NSEC3 by the keys of a secure zone and by what deny makes
 // of those that are valid. If these do not suffice, the fault is with one that is
 // not, if there is one.
-func (w *walk) prove(sets []*rrset, z *zone, q about, deny func(denials) (proof, *Error)) (answer, proof, *Error) {
+func (w *walk) prove(sets []*rrset, z *zone, q about, deny func(denials) (proof, *Error)) (*answer, proof, *Error) {
 	d, fault := w.denials(sets, z, q)
 	p, err := deny(d)
 	switch {
 	case err != nil && fault != nil:
-		return answer{}, p, fault
+		return nil, p, fault
 	case err != nil:
-		return answer{}, p, err
+		return nil, p, err
 	case p.insecure != nil:
-		return answer{Result: Result{Status: Insecure, TTL: d.ttl, Reason: p.insecure}}, p, nil
+		return &answer{Result: Result{Status: Insecure, TTL: d.ttl, Reason: p.insecure}}, p, nil
 	}
-	return answer{Result: Result{Status: Secure, Sig: d.sigs[p.matching], Signer: z.name, TTL: d.ttl}}, p, nil
+	return &answer{Result: Result{Status: Secure, Sig: d.sigs[p.matching], Signer: z.name, TTL: d.ttl}}, p, nil
 }
 
 // unsigned judges an answer that nobody signed who may, for that reason: it is
 // insecure if the zone that holds the name is, else bogus.
-func (w *walk) unsigned(q about, reason *Error) (answer, error) {
+func (w *walk) unsigned(q about, reason *Error) (*answer, error) {
 	apex, err := w.apex(anchored(q.name, q.qtype))
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	z, err := w.zone(apex)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	if z.insecure != nil {
 		return w.insecure(z), nil
 	}
 	e := *reason
 	e.Detail += "; it is in " + apex + ", which is signed"
-	return answer{}, &e
+	return nil, &e
 }
 
 // insecure is the verdict on whatever an insecure zone holds.
-func (w *walk) insecure(z *zone) answer {
-	return answer{Result: Result{Status: Insecure, TTL: z.expires.Sub(w.now), Reason: z.insecure}}
+func (w *walk) insecure(z *zone) *answer {
+	return &answer{Result: Result{Status: Insecure, TTL: z.expires.Sub(w.now), Reason: z.insecure}}
 }

@@ -48,7 +48,7 @@ func (s *Session) Lookup(ctx context.Context, name string, qtype uint16) (Result
 	w := s.walk(ctx)
 	m, err := w.ask(name, qtype)
 	if err != nil {
-		return verdict(answer{}, err)
+		return verdict(nil, err)
 	}
 	return verdict(w.judge(m, name, qtype))
 }
@@ -64,7 +64,7 @@ func (s *Session) Check(ctx context.Context, m *dns.Msg, name string, qtype uint
 		return Result{}, err
 	}
 	if err := s.budget.read(m, name, qtype); err != nil {
-		return verdict(answer{}, err)
+		return verdict(nil, err)
 	}
 	return verdict(s.walk(ctx).judge(m, name, qtype))
 }
@@ -233,9 +233,12 @@ func meta(qtype uint16) bool {
 
 // verdict is judge's for callers outside. What an Exchanger's error wraps is not
 // about the answer, even if it is an [*Error]: a resolver that failed its probe.
-func verdict(a answer, err error) (Result, error) {
+func verdict(a *answer, err error) (Result, error) {
 	if e, ok := err.(*Error); ok {
 		return Result{Status: Bogus, Reason: e}, nil
 	}
-	return a.Result, err
+	if err != nil {
+		return Result{}, err
+	}
+	return a.Result, nil
 }

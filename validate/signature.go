@@ -67,10 +67,11 @@ func (s *rrset) unsignedBy(z *zone) *Error {
 	return fail(s.name, s.rrtype, CheckSigned, sigRules, "no RRSIG by %s", z.name)
 }
 
-// rank orders the checks of a signature by how far it came.
-func rank(c Check) int {
-	return slices.Index([]Check{CheckSigned, CheckKey, CheckPeriod, CheckSignature}, c)
-}
+// progressed are the checks of a signature, in the order in which it passes them.
+var progressed = []Check{CheckSigned, CheckKey, CheckPeriod, CheckSignature}
+
+// rank says how far a signature came that did not pass the check.
+func rank(c Check) int { return slices.Index(progressed, c) }
 
 // named returns the zone's keys that a signature may be by.
 func (z *zone) named(sig *dns.RRSIG) []key {
