@@ -94,17 +94,20 @@ func rcodeString(rcode int) string {
 // NOERROR, NXDOMAIN or, as a DNAME can bring about, YXDOMAIN (RFC 6672 section
 // 2.2). All else is an error, an [*AnswerError] for another RCODE.
 func (c *Client) Ask(ctx context.Context, r Resolver, stream bool, name string, qtype uint16, cd bool) (*dns.Msg, error) {
-	q := new(dns.Msg).SetQuestion(name, qtype)
-	q.CheckingDisabled = cd
+	q := newQuestion(name, qtype)
+	q.RecursionDesired, q.CheckingDisabled = true, cd
 	return c.ask(ctx, r, stream, q)
 }
 
 // AskDirect asks the authoritative server at addr for name and qtype with DO
 // and without RD, and is else as [Client.Ask].
 func (c *Client) AskDirect(ctx context.Context, addr netip.AddrPort, name string, qtype uint16) (*dns.Msg, error) {
-	q := new(dns.Msg).SetQuestion(name, qtype)
-	q.RecursionDesired = false
-	return c.ask(ctx, Resolver{Addr: addr}, false, q)
+	return c.ask(ctx, Resolver{Addr: addr}, false, newQuestion(name, qtype))
+}
+
+// newQuestion returns a question without flags.
+func newQuestion(name string, qtype uint16) *dns.Msg {
+	return &dns.Msg{MsgHdr: dns.MsgHdr{Id: newID()}, Question: []dns.Question{{Name: name, Qtype: qtype, Qclass: dns.ClassINET}}}
 }
 
 func (c *Client) ask(ctx context.Context, r Resolver, stream bool, q *dns.Msg) (*dns.Msg, error) {
@@ -112,7 +115,7 @@ func (c *Client) ask(ctx context.Context, r Resolver, stream bool, q *dns.Msg) (
 	stream = stream || r.TLS
 	m, err := c.roundTrip(ctx, r, stream, q)
 	if !stream && (errors.Is(err, errGarbage) || err == nil && m.Truncated) {
-		q.Id = dns.Id()
+		q.Id = newID()
 		stream = true
 		m, err = c.roundTrip(ctx, r, stream, q)
 	}

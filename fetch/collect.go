@@ -221,12 +221,18 @@ func count(keys int) string {
 // announces. Where that cannot be found out, the signer's key, which is valid for
 // all below, stands.
 func (c *collection) checkSigners(ctx context.Context, s *validate.Session, answers []answer) {
+	domain := announce.SignalingDomain(c.host)
+	above := func(a answer) bool {
+		return a.err == nil && a.result.Status == validate.Secure && !dns.IsSubDomain(domain, a.result.Signer)
+	}
+	if !slices.ContainsFunc(answers, above) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.f.timeout/partShare)
 	defer cancel()
-	domain := announce.SignalingDomain(c.host)
 	for i, a := range answers {
 		signer := a.result.Signer
-		if a.err != nil || a.result.Status != validate.Secure || dns.IsSubDomain(domain, signer) {
+		if !above(a) {
 			continue
 		}
 		apex, err := s.Apex(ctx, domain)

@@ -43,7 +43,7 @@ func (c *Client) byDatagram(ctx context.Context, r Resolver, asked []byte) (*dns
 		case ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, plain(ctx, err)
 		}
-		binary.BigEndian.PutUint16(asked, dns.Id())
+		binary.BigEndian.PutUint16(asked, newID())
 	}
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(r.Addr))
 	if err != nil {
@@ -63,14 +63,22 @@ func (c *Client) byDatagram(ctx context.Context, r Resolver, asked []byte) (*dns
 // case. Servers give it back, so a forger who does not see the question has to
 // guess it (draft-vixie-dnsext-dns0x20).
 func scramble(asked []byte) {
-	var coins [256]byte // a name has 255 octets at most
+	var coins [256 / 8]byte // a name has 255 octets at most
 	rand.Read(coins[:])
 	for i, octet := range name(asked) {
 		// The length of a label is less than any letter.
 		if letter := octet | 0x20; 'a' <= letter && letter <= 'z' {
-			asked[headerSize+i] ^= coins[i] & 0x20
+			asked[headerSize+i] ^= coins[i/8] >> (i % 8) & 1 << 5
 		}
 	}
+}
+
+// newID returns an ID for a question, one that nobody can tell beforehand. It is
+// quicker than dns.Id.
+func newID() uint16 {
+	var id [2]byte
+	rand.Read(id[:])
+	return binary.BigEndian.Uint16(id[:])
 }
 
 // ask sends a question and waits for its answer until the deadline or the

@@ -29,11 +29,8 @@ var errMalformed = errors.New("malformed message")
 // that an answer to a question for qtype is made of. Others are dropped unread
 // (rule F9). What there is has to be whole.
 func parse(p []byte, off int, qtype uint16) (*dns.Msg, error) {
-	m := new(dns.Msg)
-	head := make([]byte, off)
-	copy(head, p)
-	clear(head[6:headerSize]) // records, which are read below
-	if err := m.Unpack(head); err != nil {
+	m, err := parseHead(p, off)
+	if err != nil {
 		return nil, err
 	}
 	options, proofs := 0, 0
@@ -71,6 +68,26 @@ func parse(p []byte, off int, qtype uint16) (*dns.Msg, error) {
 	if opt := m.IsEdns0(); opt != nil {
 		m.Rcode |= opt.ExtendedRcode()
 	}
+	return m, nil
+}
+
+// parseHead reads the header of p and its question, if that makes it end at off.
+func parseHead(p []byte, off int) (*dns.Msg, error) {
+	flags := binary.BigEndian.Uint16(p[2:])
+	flag := func(bit int) bool { return flags>>bit&1 == 1 }
+	m := &dns.Msg{MsgHdr: dns.MsgHdr{ // RFC 1035 section 4.1.1, RFC 4035 section 3.2
+		Id: binary.BigEndian.Uint16(p), Response: flag(15), Opcode: int(flags >> 11 & 0xf),
+		Authoritative: flag(10), Truncated: flag(9), RecursionDesired: flag(8), RecursionAvailable: flag(7),
+		Zero: flag(6), AuthenticatedData: flag(5), CheckingDisabled: flag(4), Rcode: int(flags & 0xf),
+	}}
+	if off == headerSize {
+		return m, nil
+	}
+	name, end, err := dns.UnpackDomainName(p, headerSize)
+	if err != nil || end+4 != off {
+		return nil, errMalformed
+	}
+	m.Question = []dns.Question{{Name: name, Qtype: binary.BigEndian.Uint16(p[end:]), Qclass: binary.BigEndian.Uint16(p[end+2:])}}
 	return m, nil
 }
 

@@ -18,9 +18,7 @@ func (f *Fetcher) Session() *validate.Session { return f.validator.Session(f) }
 // stream, else over UDP as resolvers do, and over TCP what is truncated. See
 // [Client.AskDirect].
 func (f *Fetcher) AskOver(ctx context.Context, addr netip.AddrPort, stream bool, name string, qtype uint16) (*dns.Msg, error) {
-	q := new(dns.Msg).SetQuestion(name, qtype)
-	q.RecursionDesired = false
-	return f.client.ask(ctx, Resolver{Addr: addr}, stream, q)
+	return f.client.ask(ctx, Resolver{Addr: addr}, stream, newQuestion(name, qtype))
 }
 
 // HasRoute reports whether this machine can send to addr at all: many have no

@@ -512,6 +512,17 @@ func FuzzAnswer(f *testing.F) {
 		if m.Truncated {
 			return // nothing of it is used
 		}
+		var head dns.Msg
+		octets := slices.Clone(p[:headerSize+len(m.Question)*len(question(q))])
+		clear(octets[6:headerSize]) // no records
+		if err := head.Unpack(octets); err != nil {
+			t.Fatal(err)
+		}
+		got := m.MsgHdr
+		got.Rcode &= 0xf // the rest is in OPT
+		if got != head.MsgHdr || !slices.Equal(m.Question, head.Question) {
+			t.Fatalf("Expected the head %v, got %v", head, m)
+		}
 		switch {
 		case len(m.Question) == 0 && stream && m.Rcode != dns.RcodeSuccess:
 		case len(m.Question) != 1 || m.Question[0].Qtype != dns.TypeTXT || m.Question[0].Qclass != dns.ClassINET:
