@@ -189,7 +189,7 @@ func (w *walk) fetchKeys(name string, t *trust, ttl time.Duration) (*zone, error
 		}
 		return nil, reason
 	}
-	sig, reason := w.verify(w.about(name, dns.TypeDNSKEY).lawful(set), &zone{name: name, keys: entry})
+	sig, _, reason := w.verify(w.about(name, dns.TypeDNSKEY).lawful(set), &zone{name: name, keys: entry})
 	if reason != nil {
 		return nil, reason
 	}

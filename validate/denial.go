@@ -68,7 +68,7 @@ func (w *walk) denials(sets []*rrset, z *zone, q about) (denials, *Error) {
 	var reason *Error
 	for _, s := range sets {
 		s = q.lawful(s)
-		sig, err := w.verify(s, z)
+		sig, _, err := w.verify(s, z)
 		if err != nil {
 			reason = err
 			continue

@@ -18,7 +18,7 @@ func Names(a *Anchors) []string { return a.names() }
 
 // SetSize limits the caches of a fresh Validator.
 func SetSize(v *Validator, zones, signatures int) {
-	v.zones, v.verified = newZoneCache(zones), newSignatureCache(signatures)
+	v.zones, v.verified = newZoneCache(zones), NewFingerprints(signatures)
 }
 
 // Sizes returns how much the caches hold.
@@ -68,7 +68,7 @@ func Forgetful(v *Validator) *Validator {
 }
 
 // ForgetSignatures has every signature be verified anew; the chain stays.
-func ForgetSignatures(v *Validator) { v.verified = newSignatureCache(maxVerified) }
+func ForgetSignatures(v *Validator) { v.verified = NewFingerprints(maxVerified) }
 
 // Within says whether a canonical name is the zone or below it.
 func Within(zone, name string) bool { return within(zone, name) }

@@ -144,11 +144,11 @@ func (w *walk) judgeBy(z *zone, judge func(*zone) (*answer, *Error)) (*answer, *
 // signed judges an RRset by the keys of a secure zone, and its expansion from a
 // wildcard by the authority section.
 func (w *walk) signed(set *rrset, z *zone, authority []*rrset) (*answer, *Error) {
-	sig, err := w.verify(set, z)
+	sig, by, err := w.verify(set, z)
 	if err != nil {
 		return nil, err
 	}
-	a := &answer{Result: Result{Status: Secure, Sig: sig, Signer: z.name, TTL: w.holds(set, sig)}}
+	a := &answer{Result: Result{Status: Secure, Sig: sig, Key: by, Signer: z.name, TTL: w.holds(set, sig)}}
 	if int(sig.Labels) >= countLabels(set.name) {
 		return a, nil
 	}
@@ -174,7 +174,7 @@ func (w *walk) denied(sets []*rrset, soa *rrset, z *zone, q about) (*answer, *Er
 		return a, err
 	}
 	if soa != nil && q.qtype != dns.TypeDS {
-		sig, err := w.verify(soa, z)
+		sig, _, err := w.verify(soa, z)
 		if err != nil {
 			return nil, err
 		}

@@ -22,11 +22,15 @@ type key struct {
 	*dns.DNSKEY
 	tag  uint16
 	cost int         // of a verification, 0 if the size is not supported
-	id   fingerprint // of its octets
+	id   Fingerprint // of its octets, with the owner
 }
 
 func newKey(k *dns.DNSKEY) key {
-	return key{DNSKEY: k, tag: k.KeyTag(), cost: verifyCost(k), id: digest(pack(k))}
+	wire := pack(k)
+	if wire == nil {
+		return key{DNSKEY: k} // not what a message can hold
+	}
+	return key{DNSKEY: k, tag: k.KeyTag(), cost: verifyCost(k), id: digest(wire)}
 }
 
 // SupportedAlgorithm says whether signatures of that algorithm can be

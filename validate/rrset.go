@@ -90,14 +90,14 @@ func pack(rr dns.RR) []byte {
 }
 
 // digest identifies the records of the RRset, whatever their TTL and order.
-func (s *rrset) digest() [sha256.Size]byte {
+func (s *rrset) digest() Fingerprint {
 	wires := slices.Clone(s.wires)
 	slices.SortFunc(wires, bytes.Compare)
 	return digest(wires...)
 }
 
 // digest hashes octets so that it shows where each begins.
-func digest(wires ...[]byte) [sha256.Size]byte {
+func digest(wires ...[]byte) Fingerprint {
 	h := sha256.New()
 	for _, wire := range wires {
 		var length [4]byte
@@ -105,7 +105,7 @@ func digest(wires ...[]byte) [sha256.Size]byte {
 		h.Write(length[:])
 		h.Write(wire)
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return Fingerprint(h.Sum(nil))
 }
 
 // find returns the RRset of that name and type, or nil.

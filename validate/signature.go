@@ -8,9 +8,9 @@ import (
 )
 
 // verify returns the first of the RRset's signatures that one of the zone's
-// keys made and that is valid now. One is enough, of any algorithm (RFC 6840
+// keys made and that is valid now, and the key. One is enough, of any algorithm (RFC 6840
 // section 5.11). The error is about the signature that came furthest.
-func (w *walk) verify(set *rrset, z *zone) (*dns.RRSIG, *Error) {
+func (w *walk) verify(set *rrset, z *zone) (*dns.RRSIG, Fingerprint, *Error) {
 	var worst *Error
 	progress := func(e *Error) {
 		if worst == nil || rank(e.Check) > rank(worst.Check) {
@@ -18,7 +18,7 @@ func (w *walk) verify(set *rrset, z *zone) (*dns.RRSIG, *Error) {
 		}
 	}
 	if err := w.s.budget.spend(set.name, set.rrtype, set.cost()); err != nil {
-		return nil, err
+		return nil, Fingerprint{}, err
 	}
 	signed, checks := set.digest(), 0
 	for _, sig := range set.sigs {
@@ -36,14 +36,14 @@ func (w *walk) verify(set *rrset, z *zone) (*dns.RRSIG, *Error) {
 		}
 		for _, k := range keys {
 			if checks++; checks > maxChecks {
-				return nil, set.tooManyChecks(sig)
+				return nil, Fingerprint{}, set.tooManyChecks(sig)
 			}
 			ok, err := w.verifyOne(set, signed, sig, k)
 			if err != nil {
-				return nil, err
+				return nil, Fingerprint{}, err
 			}
 			if ok {
-				return sig, nil
+				return sig, k.id, nil
 			}
 			progress(set.failSig(sig, CheckSignature, "RFC 4035 section 5.3.3", " does not verify"))
 		}
@@ -51,7 +51,7 @@ func (w *walk) verify(set *rrset, z *zone) (*dns.RRSIG, *Error) {
 	if worst == nil {
 		worst = set.unsignedBy(z)
 	}
-	return nil, worst
+	return nil, Fingerprint{}, worst
 }
 
 // failSig returns an Error about one of the RRset's signatures.
@@ -104,12 +104,12 @@ func checkPeriod(sig *dns.RRSIG, set *rrset, at time.Time) *Error {
 
 // verifyOne does the arithmetic for one signature, of records with that digest,
 // and one key. The error says that the session has used up its share.
-func (w *walk) verifyOne(set *rrset, signed fingerprint, sig *dns.RRSIG, k key) (bool, *Error) {
+func (w *walk) verifyOne(set *rrset, signed Fingerprint, sig *dns.RRSIG, k key) (bool, *Error) {
 	f, ok := identify(signed, sig, k)
 	if !ok {
 		return false, nil // not what a message can hold
 	}
-	if w.v.verified.has(f) {
+	if w.v.verified.Has(f) {
 		return true, nil
 	}
 	if err := w.s.budget.check(set, k); err != nil {
@@ -119,16 +119,16 @@ func (w *walk) verifyOne(set *rrset, signed fingerprint, sig *dns.RRSIG, k key) 
 	if sig.Verify(k.DNSKEY, set.rrs) != nil {
 		return false, nil
 	}
-	w.v.verified.put(f)
+	w.v.verified.Put(f)
 	return true, nil
 }
 
 // identify returns the fingerprint of all that the result of a verification
 // depends on; TTLs are not part of it (the Original TTL is).
-func identify(signed fingerprint, sig *dns.RRSIG, k key) (fingerprint, bool) {
+func identify(signed Fingerprint, sig *dns.RRSIG, k key) (Fingerprint, bool) {
 	s := pack(sig)
 	if s == nil {
-		return fingerprint{}, false
+		return Fingerprint{}, false
 	}
 	return digest(signed[:], s, k.id[:]), true
 }

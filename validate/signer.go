@@ -2,6 +2,7 @@ package validate
 
 import (
 	"slices"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -19,10 +20,14 @@ type about struct {
 
 // about returns what is known of who signs for a question.
 func (w *walk) about(name string, qtype uint16) about {
+	return w.v.about(name, qtype, w.v.clock())
+}
+
+func (v *Validator) about(name string, qtype uint16, now time.Time) about {
 	q := about{name: name, qtype: qtype}
 	holder := anchored(name, qtype)
-	q.anchor, _ = w.v.anchors.above(holder)
-	q.cut = w.v.zones.closest(holder, w.v.clock())
+	q.anchor, _ = v.anchors.above(holder)
+	q.cut = v.zones.closest(holder, now)
 	return q
 }
 

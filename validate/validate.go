@@ -92,6 +92,10 @@ type Result struct {
 	// the answer. It is nil for other denials, which take several records.
 	Sig *dns.RRSIG
 
+	// Key identifies the key that made Sig, if that is of RRset or Alias: see
+	// [Validator.Makers].
+	Key Fingerprint
+
 	// Denied says that the name, or the type at it, provably does not exist.
 	Denied bool
 
@@ -125,7 +129,7 @@ type Validator struct {
 	now      func() time.Time
 	zones    *zoneCache
 	apexes   *zoneCache // by names in the zones
-	verified *signatureCache
+	verified *Fingerprints
 }
 
 // New returns a Validator that trusts the anchors.
@@ -138,7 +142,7 @@ func New(anchors *Anchors, o Options) *Validator {
 	}
 	return &Validator{
 		anchors: anchors, now: o.Now,
-		zones: newZoneCache(maxZones), apexes: newZoneCache(maxZones), verified: newSignatureCache(maxVerified),
+		zones: newZoneCache(maxZones), apexes: newZoneCache(maxZones), verified: NewFingerprints(maxVerified),
 	}
 }
 
