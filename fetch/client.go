@@ -42,7 +42,7 @@ type Client struct {
 	sockets   map[netip.AddrPort]*sockets // by the resolver's address
 
 	// roundTrip sends a question to r and returns what came back, whatever
-	// it is. Tests put one here that needs no socket.
+	// it is. Tests put one here that needs no socket; nil is the network.
 	roundTrip func(ctx context.Context, r Resolver, stream bool, q *dns.Msg) (*dns.Msg, error)
 }
 
@@ -60,7 +60,6 @@ func NewClient(addrs []string, o ClientOptions) (*Client, error) {
 	for _, r := range rs {
 		c.sockets[r.Addr] = new(sockets)
 	}
-	c.roundTrip = c.overNetwork
 	return c, nil
 }
 
@@ -99,6 +98,18 @@ func (c *Client) Ask(ctx context.Context, r Resolver, stream bool, name string, 
 	return c.ask(ctx, r, stream, q)
 }
 
+// finish is [Client.Ask] for a question that r was asked already, by UDP.
+func (c *Client) finish(ctx context.Context, r Resolver, asked *inquest, name string, qtype uint16, cd bool) (*dns.Msg, error) {
+	q := newQuestion(name, qtype)
+	q.RecursionDesired, q.CheckingDisabled = true, cd
+	q.SetEdns0(ednsSize, true)
+	m, err := asked.read()
+	if err == nil {
+		m.Question = q.Question
+	}
+	return c.settle(ctx, r, false, q, m, err)
+}
+
 // AskDirect asks the authoritative server at addr for name and qtype with DO
 // and without RD, and is else as [Client.Ask].
 func (c *Client) AskDirect(ctx context.Context, addr netip.AddrPort, name string, qtype uint16) (*dns.Msg, error) {
@@ -113,11 +124,22 @@ func newQuestion(name string, qtype uint16) *dns.Msg {
 func (c *Client) ask(ctx context.Context, r Resolver, stream bool, q *dns.Msg) (*dns.Msg, error) {
 	q.SetEdns0(ednsSize, true)
 	stream = stream || r.TLS
-	m, err := c.roundTrip(ctx, r, stream, q)
+	m, err := c.exchange(ctx, r, stream, q)
+	return c.settle(ctx, r, stream, q, m, err)
+}
+
+func (c *Client) exchange(ctx context.Context, r Resolver, stream bool, q *dns.Msg) (*dns.Msg, error) {
+	if c.roundTrip != nil {
+		return c.roundTrip(ctx, r, stream, q)
+	}
+	return c.overNetwork(ctx, r, stream, q)
+}
+
+// settle makes of what came first what [Client.Ask] returns.
+func (c *Client) settle(ctx context.Context, r Resolver, stream bool, q, m *dns.Msg, err error) (*dns.Msg, error) {
 	if !stream && (errors.Is(err, errGarbage) || err == nil && m.Truncated) {
 		q.Id = newID()
-		stream = true
-		m, err = c.roundTrip(ctx, r, stream, q)
+		m, err = c.exchange(ctx, r, true, q)
 	}
 	if err != nil {
 		return nil, err

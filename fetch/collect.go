@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -67,17 +68,58 @@ func unannounceable(err error) string {
 
 // by collects in one way.
 func (c *collection) by(ctx context.Context, w way) outcome {
+	if w.direct {
+		return c.direct(ctx, c.session(w))
+	}
+	h := c.together(ctx, w.x)
+	if h == nil {
+		got, _ := c.through(ctx, w, c.lookup)
+		return got
+	}
+	defer h.free()
+	w.x.hand = h
+	defer func() { w.x.hand = nil }()
+	lookup := c.lookup
+	seen, ok := c.look(h)
+	if ok {
+		if res, ok := c.recall(ctx, w.x, seen); ok {
+			return outcome{Result: res}
+		}
+		lookup = c.lookupInTurn
+	}
+	got, answers := c.through(ctx, w, lookup)
+	if got.Verdict != Secure {
+		return got
+	}
+	if !ok {
+		seen, ok = c.look(h) // by the chain that is known now
+	}
+	if ok {
+		c.remember(h, seen, got.Announcement, answers)
+	}
+	return got
+}
+
+// session returns a session that asks in way w.
+func (c *collection) session(w way) *validate.Session {
 	s := c.f.validator.Session(w.x)
 	if c.afresh {
 		s.Afresh()
 	}
-	if w.direct {
-		return c.direct(ctx, s)
-	}
-	return c.conclude(ctx, s, c.lookup(ctx, func(ctx context.Context, qtype uint16) (validate.Result, error) {
-		return s.Lookup(ctx, c.owner, qtype)
-	}))
+	return s
 }
+
+// through looks the RRsets up in way w.
+func (c *collection) through(ctx context.Context, w way, lookup func(context.Context, asker) []answer) (outcome, []answer) {
+	s := c.session(w)
+	answers := lookup(ctx, func(ctx context.Context, qtype uint16) (validate.Result, error) {
+		return s.Lookup(ctx, c.owner, qtype)
+	})
+	return c.conclude(ctx, s, answers), answers
+}
+
+// asker returns the verdict on the RRset of a type at the signaling name.
+type asker func(ctx context.Context, qtype uint16) (validate.Result, error)
 
 // answer is what came of one of the look-ups.
 type answer struct {
@@ -93,18 +135,13 @@ var types = [...]uint16{dns.TypeDNSKEY, dns.TypeCDNSKEY, dns.TypeCDS}
 // lookup asks for the RRsets at the signaling name, all at once. Once one of
 // them is bogus, the others are no longer waited for with all the time there is:
 // the verdict stands, and other ways need it.
-func (c *collection) lookup(ctx context.Context, ask func(context.Context, uint16) (validate.Result, error)) []answer {
+func (c *collection) lookup(ctx context.Context, ask asker) []answer {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answers := make([]answer, len(types))
 	one := func(i int) {
-		a := &answers[i]
-		a.qtype = types[i]
-		if err := guard(func() { a.result, a.err = ask(ctx, a.qtype) }); err != nil {
-			a.err = err
-		}
-		a.err = c.unanswered(a.qtype, a.err)
-		if a.err == nil && a.result.Status == validate.Bogus {
+		answers[i] = c.lookupOne(ctx, types[i], ask)
+		if a := &answers[i]; a.err == nil && a.result.Status == validate.Bogus {
 			timer := time.AfterFunc(c.f.timeout/partShare, cancel)
 			context.AfterFunc(ctx, func() { timer.Stop() })
 		}
@@ -116,6 +153,25 @@ func (c *collection) lookup(ctx context.Context, ask func(context.Context, uint1
 	one(0) // here, as each goroutine's stack has to grow first
 	wg.Wait()
 	return answers
+}
+
+// lookupInTurn asks for one after the other: where the answers and the chain are at
+// hand, nobody waits, and three goroutines cost more than what they do.
+func (c *collection) lookupInTurn(ctx context.Context, ask asker) []answer {
+	answers := make([]answer, len(types))
+	for i, qtype := range types {
+		answers[i] = c.lookupOne(ctx, qtype, ask)
+	}
+	return answers
+}
+
+func (c *collection) lookupOne(ctx context.Context, qtype uint16, ask asker) answer {
+	a := answer{qtype: qtype}
+	if err := guard(func() { a.result, a.err = ask(ctx, qtype) }); err != nil {
+		a.err = err
+	}
+	a.err = c.unanswered(qtype, a.err)
+	return a
 }
 
 // refFailure is where it is written what counts as no answer.
@@ -151,7 +207,7 @@ func (c *collection) conclude(ctx context.Context, s *validate.Session, answers 
 	if v == Secure {
 		rrsets := c.rrsets(a)
 		missing := c.f.completeKeys(ctx, s, c.zone, c.host, &a)
-		reason = fmt.Sprintf("%s: %s (RFC 4035 section 5.3)", rrsets, summary(a, missing, answers[0].result.Signer))
+		reason = c.accepted(rrsets, a, missing, answers[0].result.Signer)
 	}
 	if why := c.known.Replayed(a); why != "" {
 		return outcome{Result: Result{Verdict: Stale, Reason: fmt.Sprintf("%s: %s (RFC 4034 section 3.1.5)", c.owner, why)}, again: true}
@@ -162,6 +218,11 @@ func (c *collection) conclude(ctx context.Context, s *validate.Session, answers 
 		res.Announcement = a
 	}
 	return outcome{Result: res, again: again}
+}
+
+// accepted says what a, made of those RRsets, holds.
+func (c *collection) accepted(rrsets string, a merge.Announcement, missing []merge.DS, signer string) string {
+	return rrsets + ": " + summary(a, missing, signer) + " (RFC 4035 section 5.3)"
 }
 
 // doubtful reports whether a verdict that validates may all the same be an old
@@ -197,7 +258,7 @@ func (c *collection) rrsets(a merge.Announcement) string {
 
 // summary says what a holds, for an operator.
 func summary(a merge.Announcement, missing []merge.DS, signer string) string {
-	s := fmt.Sprintf("%s for data, %s as secure entry, signed by %s", count(len(a.DNSKEY)), count(len(a.CDNSKEY)), signer)
+	s := count(len(a.DNSKEY)) + " for data, " + count(len(a.CDNSKEY)) + " as secure entry, signed by " + signer
 	for i, d := range missing {
 		if i == 0 {
 			s += "; CDNSKEY is not complete, as no key is found for the digest of"
@@ -211,7 +272,7 @@ func count(keys int) string {
 	if keys == 1 {
 		return "1 key"
 	}
-	return fmt.Sprintf("%d keys", keys)
+	return strconv.Itoa(keys) + " keys"
 }
 
 // checkSigners turns answers bogus that a zone above the one that holds the

@@ -93,13 +93,23 @@ func (s *socket) ask(ctx context.Context, asked []byte, deadline time.Time, wait
 	return m, err
 }
 
-// exchange sends a question and reads its answer, skipping what is another's: for
-// all the time there is, or for wait after a near miss. A socket that was used
-// before skips nothing.
+// exchange sends a question and reads its answer.
 func (s *socket) exchange(ctx context.Context, asked []byte, deadline time.Time, wait time.Duration) (*dns.Msg, error) {
 	if _, err := s.Write(asked); err != nil {
 		return nil, err
 	}
+	p, err := s.receive(ctx, asked, deadline, wait)
+	if err != nil {
+		return nil, err
+	}
+	return readAnswer(p, asked)
+}
+
+// receive returns the octets of the answer to a question that was sent, which stay
+// until the socket has its next one, skipping what is another's: for all the time
+// there is, or for wait after a near miss. A socket that was used before skips
+// nothing.
+func (s *socket) receive(ctx context.Context, asked []byte, deadline time.Time, wait time.Duration) ([]byte, error) {
 	missed := false
 	for range maxStray {
 		n, err := s.Read(s.buffer[:])
@@ -109,11 +119,10 @@ func (s *socket) exchange(ctx context.Context, asked []byte, deadline time.Time,
 		if err != nil {
 			return nil, err
 		}
-		m, err := decode(s.buffer[:n], asked, false)
-		stray := err == errStray || err == errNearMiss
-		s.spoiled = s.spoiled || stray
+		err = fits(s.buffer[:n], asked, false)
+		s.spoiled = s.spoiled || err != nil
 		switch {
-		case stray && s.used:
+		case err != nil && s.used:
 			return nil, err
 		case err == errStray:
 		case err == errNearMiss:
@@ -126,7 +135,7 @@ func (s *socket) exchange(ctx context.Context, asked []byte, deadline time.Time,
 			// only the first of them has what a forger has to guess.
 			return nil, errGarbage
 		default:
-			return m, err
+			return s.buffer[:n], nil
 		}
 	}
 	return nil, errGarbage

@@ -71,6 +71,7 @@ type Fetcher struct {
 	port      uint16
 	timeout   time.Duration
 	now       func() time.Time
+	known     *validate.Fingerprints // of announcements that were accepted
 	unfit     func(Resolver, error)
 
 	// standings are those of the client's resolvers.
@@ -96,7 +97,7 @@ func New(client *Client, anchors *validate.Anchors, o Options) *Fetcher {
 	}
 	f := &Fetcher{
 		client: client, port: o.Port, timeout: o.Timeout, now: o.Now, unfit: o.Unfit,
-		validator: validate.New(anchors, validate.Options{Now: o.Now}),
+		validator: validate.New(anchors, validate.Options{Now: o.Now}), known: validate.NewFingerprints(maxKnown),
 		standings: make([]standing, len(client.resolvers)),
 		streams:   make([]atomic.Bool, len(client.resolvers)),
 	}

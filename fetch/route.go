@@ -18,6 +18,7 @@ type route struct {
 	checked bool  // ask without CD, so that they validate, too
 
 	answered []atomic.Bool // those of all resolvers that answered
+	hand     *hand         // questions that were asked already; nil: none were
 }
 
 var _ validate.Exchanger = (*route)(nil)
@@ -43,7 +44,7 @@ func (f *Fetcher) Exchange(ctx context.Context, name string, qtype uint16, cd bo
 
 // Exchange implements [validate.Exchanger], as [Fetcher.Exchange] does.
 func (r *route) Exchange(ctx context.Context, name string, qtype uint16, cd bool) (*dns.Msg, error) {
-	q := &inquiry{f: r.f, name: name, qtype: qtype, cd: cd && !r.checked, failed: make([]error, len(r.answered))}
+	q := &inquiry{f: r.f, hand: r.hand, name: name, qtype: qtype, cd: cd && !r.checked, failed: make([]error, len(r.answered))}
 	m, i := q.make(ctx, r.through)
 	if m != nil {
 		r.answered[i].Store(true)
@@ -59,6 +60,7 @@ func (r *route) Exchange(ctx context.Context, name string, qtype uint16, cd bool
 // inquiry is one question on its way through the resolvers.
 type inquiry struct {
 	f      *Fetcher
+	hand   *hand
 	name   string
 	qtype  uint16
 	cd     bool
@@ -118,7 +120,7 @@ func (q *inquiry) send(ctx context.Context, i int, stream bool) *dns.Msg {
 		return nil
 	}
 	r := q.f.client.resolvers[i]
-	m, err := q.f.client.Ask(ctx, r, stream, q.name, q.qtype, q.cd)
+	m, err := q.exchange(ctx, i, stream)
 	if err == nil {
 		return m
 	}
@@ -127,4 +129,15 @@ func (q *inquiry) send(ctx context.Context, i int, stream bool) *dns.Msg {
 	}
 	q.failed[i] = fmt.Errorf("%s: %w", r, err)
 	return nil
+}
+
+// exchange asks resolver i, unless it was asked already.
+func (q *inquiry) exchange(ctx context.Context, i int, stream bool) (*dns.Msg, error) {
+	c := q.f.client
+	if !stream {
+		if asked := q.hand.take(i, q.name, q.qtype, q.cd); asked != nil {
+			return c.finish(ctx, c.resolvers[i], asked, q.name, q.qtype, q.cd)
+		}
+	}
+	return c.Ask(ctx, c.resolvers[i], stream, q.name, q.qtype, q.cd)
 }

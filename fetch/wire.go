@@ -31,7 +31,7 @@ var (
 	errNearMiss = errors.New("an answer with the question's ID to something else")
 )
 
-// overNetwork is the roundTrip of a client in use.
+// overNetwork sends a question to r and returns what came back, whatever it is.
 func (c *Client) overNetwork(ctx context.Context, r Resolver, stream bool, q *dns.Msg) (*dns.Msg, error) {
 	asked, err := q.Pack()
 	if err != nil {
@@ -128,17 +128,32 @@ func overStream(conn net.Conn, asked []byte) (*dns.Msg, error) {
 	return m, err
 }
 
-// decode reads the answer p to the question asked (RFC 5452 section 9.1), and no
-// more of it than what tells whose it is if it is another's. Over a stream the
+// decode reads the answer p to the question asked, if it is one. Over a stream the
 // case of the name does not matter, and a refusal may come without the question:
-// some servers send a bare header. Of a truncated answer there is the header.
+// some servers send a bare header.
 func decode(p, asked []byte, stream bool) (*dns.Msg, error) {
+	if err := fits(p, asked, stream); err != nil {
+		return nil, err
+	}
+	return readAnswer(p, asked)
+}
+
+// fits returns nil if p is the answer to the question asked (RFC 5452 section
+// 9.1), else errStray or errNearMiss, and reads no more of it than what tells
+// whose it is.
+func fits(p, asked []byte, stream bool) error {
 	if len(p) < headerSize || !bytes.Equal(p[:2], asked[:2]) {
-		return nil, errStray
+		return errStray
 	}
 	if !answers(p, asked, stream) {
-		return nil, errNearMiss
+		return errNearMiss
 	}
+	return nil
+}
+
+// readAnswer reads the answer p to the question asked. Of a truncated answer
+// there is the header.
+func readAnswer(p, asked []byte) (*dns.Msg, error) {
 	if p[2]&truncated != 0 {
 		return &dns.Msg{MsgHdr: dns.MsgHdr{Id: binary.BigEndian.Uint16(p), Response: true, Truncated: true}}, nil
 	}

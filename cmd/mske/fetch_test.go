@@ -54,13 +54,16 @@ func startLab(t *testing.T, signaling lab.Zone) []string {
 	signaling.Name = "_signal." + fetchHost
 	l.Add(signaling)
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	packets, err := net.ListenPacket("udp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
+	var listener net.Listener
+	var packets net.PacketConn
+	for packets == nil {
+		var err error
+		if listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		if packets, err = net.ListenPacket("udp", listener.Addr().String()); err != nil {
+			listener.Close() // a socket that asked lately has that port
+		}
 	}
 	for _, s := range []*dns.Server{{Listener: listener, Handler: l}, {PacketConn: packets, Handler: l}} {
 		started := make(chan struct{})
