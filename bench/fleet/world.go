@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
 	"log"
 	"net"
 	"runtime"
@@ -27,8 +29,9 @@ const (
 // as a resolver do, with messages that are packed once.
 type world struct {
 	*fleet
-	keys    sync.Map // lab.Key by zone and flags
-	answers sync.Map // packed, by question
+	keys    sync.Map          // lab.Key by zone and flags
+	answers sync.Map          // packed, by question
+	octets  map[string][]byte // the same, by the question's octets, for one goroutine
 	asked   atomic.Int64
 	from    uint32 // inception and expiration of signatures
 	until   uint32
@@ -42,13 +45,16 @@ type question struct {
 // serveWorld answers until it is killed.
 func (f *fleet) serveWorld() error {
 	now := time.Now()
-	w := &world{fleet: f, from: uint32(now.Add(-time.Hour).Unix()), until: uint32(now.AddDate(0, 0, 7).Unix())}
+	w := &world{fleet: f, octets: make(map[string][]byte), from: uint32(now.Add(-time.Hour).Unix()), until: uint32(now.AddDate(0, 0, 7).Unix())}
 	w.prepare()
 	addr := net.JoinHostPort(worldAddr, f.port)
-	errs := make(chan error)
-	for _, network := range []string{"udp", "tcp"} {
-		go func() { errs <- dns.ListenAndServe(addr, network, w) }()
+	packets, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return err
 	}
+	errs := make(chan error)
+	go func() { errs <- w.serveDatagrams(packets.(*net.UDPConn)) }()
+	go func() { errs <- dns.ListenAndServe(addr, "tcp", w) }()
 	log.Printf("The world is ready, %d zones", f.zones)
 	for range time.Tick(10 * time.Second) {
 		select {
@@ -59,6 +65,55 @@ func (f *fleet) serveWorld() error {
 		}
 	}
 	return nil
+}
+
+// serveDatagrams answers what it has an answer for by copying it: the world is not to
+// be what is measured.
+func (w *world) serveDatagrams(conn *net.UDPConn) error {
+	in, out := make([]byte, maxSize), make([]byte, maxSize)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(in)
+		if err != nil {
+			return err
+		}
+		asked := in[:n]
+		end := 12 // of the question's name
+		for end < n && asked[end] != 0 {
+			end += 1 + int(asked[end])
+		}
+		if n < end+5 || asked[5] != 1 {
+			continue
+		}
+		w.asked.Add(1)
+		wire := w.wire(asked[12 : end+5])
+		if len(wire) > maxSize { // the question alone, truncated
+			wire = append([]byte{0, 0, 0x86, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, asked[12:end+5]...)
+		}
+		answer := out[:copy(out, wire)]
+		copy(answer, asked[:2])
+		copy(answer[12:], asked[12:end+5])
+		answer[3] |= asked[3] & 0x10 // CD
+		if _, err := conn.WriteToUDPAddrPort(answer, from); err != nil {
+			return err
+		}
+	}
+}
+
+// wire returns the answer to the octets of a question.
+func (w *world) wire(octets []byte) []byte {
+	name := len(octets) - 4
+	key := bytes.ToLower(octets[:name])
+	key = append(key, octets[name:]...)
+	if wire, ok := w.octets[string(key)]; ok {
+		return wire
+	}
+	text, _, err := dns.UnpackDomainName(key, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	wire := w.packed(question{text, binary.BigEndian.Uint16(octets[name:])})
+	w.octets[string(key)] = wire
+	return wire
 }
 
 // prepare signs all announcements.
