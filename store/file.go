@@ -25,8 +25,8 @@ const (
 	// enough for one that is just ending.
 	lockTimeout = 2 * time.Second
 
-	// format is the layout of the file. It changes when an older mske could
-	// not read what this one writes.
+	// format is the layout of the file. Its records have versions of their own,
+	// see recordVersion: an older mske says of which it cannot read.
 	format = "mske state 1"
 )
 

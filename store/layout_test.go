@@ -51,6 +51,19 @@ func (f *filler) fill(t *testing.T, v reflect.Value) {
 	}
 }
 
+// reread returns z as it is written, and as it is read back.
+func reread(t *testing.T, z Zone) (octets []byte, again Zone) {
+	t.Helper()
+	octets, err := z.append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err = parseZone(octets); err != nil {
+		t.Fatal(err)
+	}
+	return octets, again
+}
+
 // A field that is not written would be lost with the next restart.
 func TestEveryFieldIsKept(t *testing.T) {
 	rr, err := dns.NewRR(testSignature)
@@ -62,14 +75,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 	f := filler{sig: serve.Signature{RRSIG: sig, Over: serve.Digest{1, 2, 3}}}
 	var z Zone
 	f.fill(t, reflect.ValueOf(&z).Elem())
-	octets, err := z.append(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := parseZone(octets)
-	if err != nil {
-		t.Fatal(err)
-	}
+	octets, got := reread(t, z)
 	if !reflect.DeepEqual(got, z) {
 		t.Errorf("Expected\n%+v\ngot\n%+v", z, got)
 	}
@@ -95,14 +101,7 @@ func TestTruthsAreNotMixedUp(t *testing.T) {
 		for j, b := range of(&z) {
 			*b = i == j
 		}
-		octets, err := z.append(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := parseZone(octets)
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, got := reread(t, z)
 		for j, b := range of(&got) {
 			if *b != (i == j) {
 				t.Errorf("Expected truth %d alone, got %d %v", i, j, *b)
