@@ -58,7 +58,7 @@ func TestWholeLife(t *testing.T) {
 	w.complete(a, b)
 
 	w.load.begin("steady, without CNS")
-	w.publish(nil, w.ns)
+	w.publish(nil, w.ns.hosts)
 	w.pass("a while", time.Now().Add(15*time.Second))
 	w.complete(a, b)
 

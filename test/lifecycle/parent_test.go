@@ -22,16 +22,15 @@ type parent struct {
 	key    string
 	file   string
 	serial int
-	ns     []string
-	since  map[string]time.Time // when a host came into, or went out of, the delegation
-	ds     []string             // DS records in text form, sorted
+	ns     nsSet    // of the delegation
+	ds     []string // DS records in text form, sorted
 	asked  time.Time
 
 	refused string // why dnssec-cds would not, as it was last said
 }
 
 func (w *world) newParent() *parent {
-	return &parent{w: w, key: w.key(w.dir, parentZone, "KSK"), file: filepath.Join(w.dir, "db.parent"), since: make(map[string]time.Time)}
+	return &parent{w: w, key: w.key(w.dir, parentZone, "KSK"), file: filepath.Join(w.dir, "db.parent")}
 }
 
 // start delegates the zone for the first time.
@@ -39,10 +38,7 @@ func (p *parent) start(ns []string, keys ...string) {
 	for _, key := range keys {
 		p.ds = append(p.ds, p.records(p.w.ds(key))...)
 	}
-	p.ns = ns
-	for _, host := range ns {
-		p.since[host] = time.Time{}
-	}
+	p.ns = newNS(ns...)
 	p.sign()
 	p.daemon = p.w.startNSD(ipParent, map[string]string{parentZone: p.file + ".signed"})
 }
@@ -51,20 +47,8 @@ func (p *parent) start(ns []string, keys ...string) {
 func (p *parent) delegate(ns []string) {
 	p.w.t.Helper()
 	p.w.t.Logf("%s Parent: NS %v", clock(), ns)
-	now := time.Now()
-	for _, host := range slices.Concat(p.ns, ns) {
-		if slices.Contains(p.ns, host) != slices.Contains(ns, host) {
-			p.since[host] = now
-		}
-	}
-	p.ns = ns
+	p.ns.set(ns)
 	p.publish()
-}
-
-// settled reports whether host has been in the delegation, or not been in it,
-// for so long that every cache knows.
-func (p *parent) settled(host string, in bool) bool {
-	return slices.Contains(p.ns, host) == in && time.Since(p.since[host]) > 3*nsTTL*time.Second
 }
 
 func (p *parent) sign() {
@@ -72,7 +56,7 @@ func (p *parent) sign() {
 	p.serial++
 	var b strings.Builder
 	fmt.Fprintf(&b, "$TTL %d\n$ORIGIN %s\n@ SOA ns hostmaster %d 1800 900 604800 %d\n@ 3600 NS ns\nns 3600 A %s\n", nsTTL, parentZone, p.serial, negativeTTL, w.ip(ipParent))
-	for _, host := range p.ns {
+	for _, host := range p.ns.hosts {
 		fmt.Fprintf(&b, "%s NS %s\n", shared, host)
 	}
 	b.WriteString(strings.Join(p.ds, "\n") + "\n" + w.public(p.key))
@@ -125,7 +109,7 @@ func (p *parent) work() {
 	defer func() { p.asked = time.Now() }()
 	var sets []string
 	var want []string
-	for _, host := range p.ns {
+	for _, host := range p.ns.hosts {
 		text, set, err := p.child(w.ipOf(host))
 		if err != nil {
 			return // one that is not heard may say otherwise

@@ -46,6 +46,7 @@ type provider struct {
 	daemon *daemon.Daemon
 	past   string    // what former processes logged
 	frozen time.Time // until when; zero: not
+	back   time.Time // since when it has answered, if it was disturbed
 }
 
 func (w *world) newProvider(name string, last int) *provider {
@@ -155,12 +156,13 @@ func (p *provider) crash() {
 	p.daemon.Kill()
 	p.past += p.daemon.Log()
 	p.start()
+	p.back = time.Now()
 }
 
 func (p *provider) thaw() {
 	if !p.frozen.IsZero() {
 		p.daemon.Signal(goOn)
-		p.frozen = time.Time{}
+		p.frozen, p.back = time.Time{}, time.Now()
 	}
 }
 
@@ -270,15 +272,40 @@ func (w *world) disturb() {
 	w.disturbed = time.Now()
 }
 
-// spared reports whether resolvers can do without p.
+// steady reports whether p answers, and has for so long that no resolver holds
+// against it that it did not: BIND looks for a nameserver's address, which only
+// the provider itself knows, again ten seconds after it found none (lib/dns/adb.c).
+func (p *provider) steady() bool {
+	return p.daemon != nil && p.frozen.IsZero() && time.Since(p.back) > 11*time.Second
+}
+
+// spared reports whether resolvers can do without p: none asks it, or all know of
+// another one that they can reach.
 func (w *world) spared(p *provider) bool {
-	if w.parent.settled(p.host, false) {
+	if w.parent.ns.settled(p.host, false) && w.ns.settled(p.host, false) {
 		return true
 	}
 	for _, q := range w.providers {
-		if q != p && q.daemon != nil && w.parent.settled(q.host, true) {
+		if q != p && q.steady() && w.parent.ns.settled(q.host, true) && w.ns.settled(q.host, true) {
 			return true
 		}
 	}
 	return false
+}
+
+// rest waits until all providers that NS is to name are steady: resolvers that
+// know one nameserver fewer have to reach the others.
+func (w *world) rest(target []string) {
+	w.t.Helper()
+	before := w.calm
+	w.calm = true
+	w.await("the nameservers to be steady", func() error {
+		for _, p := range w.providers {
+			if slices.Contains(target, p.host) && !p.steady() {
+				return fmt.Errorf("%s was disturbed lately", p.name)
+			}
+		}
+		return nil
+	})
+	w.calm = before
 }

@@ -19,10 +19,10 @@ import (
 // key for both.
 func (w *world) begin(p *provider, csk bool) {
 	w.t.Helper()
-	w.ns = []string{p.host}
+	w.ns = newNS(p.host)
 	w.serial = 1
 	p.makeKeys(csk)
-	w.parent.start(w.ns, p.signers[0])
+	w.parent.start(w.ns.hosts, p.signers[0])
 	w.startResolvers()
 	p.start()
 	w.startTrace()
@@ -56,7 +56,7 @@ func (w *world) join(target []string, before, joining []*provider, static bool) 
 	if static {
 		w.static.start(before[0])
 	}
-	w.publish(target, w.ns)
+	w.publish(target, w.ns.hosts)
 	everybody := slices.Concat(before, joining)
 	guide := everybody[w.rng.IntN(len(everybody))]
 	w.t.Logf("%s %s is asked when NS may change", clock(), guide.name)
@@ -68,6 +68,7 @@ func (w *world) join(target []string, before, joining []*provider, static bool) 
 // changeNS has the owner and the parent name the target in NS.
 func (w *world) changeNS(target []string) {
 	w.t.Helper()
+	w.rest(target)
 	steps := []func(){
 		func() { w.publish(w.cns, target) },
 		func() { w.parent.delegate(target) },
@@ -97,7 +98,7 @@ func (w *world) complete(ps ...*provider) {
 // It is stopped when it says that the zone may be deleted there.
 func (w *world) leave(p *provider, stay ...*provider) {
 	w.t.Helper()
-	target := slices.DeleteFunc(slices.Clone(w.ns), func(h string) bool { return h == p.host })
+	target := slices.DeleteFunc(slices.Clone(w.ns.hosts), func(h string) bool { return h == p.host })
 	marks := make(map[*provider]int)
 	for _, q := range append(stay, p) {
 		marks[q] = len(q.log())
@@ -124,7 +125,7 @@ func (w *world) left(p *provider, marks map[*provider]int, stay ...*provider) {
 // leaveStatic has the static peer leave.
 func (w *world) leaveStatic(stay ...*provider) {
 	w.t.Helper()
-	target := slices.DeleteFunc(slices.Clone(w.ns), func(h string) bool { return h == w.static.host })
+	target := slices.DeleteFunc(slices.Clone(w.ns.hosts), func(h string) bool { return h == w.static.host })
 	marks := make(map[*provider]int)
 	for _, q := range stay {
 		marks[q] = len(q.log())

@@ -67,7 +67,7 @@ type world struct {
 	// The zone as its owner wants it.
 	serial int
 	cns    []string
-	ns     []string
+	ns     nsSet
 
 	disturbed time.Time // when the last disturbance ended
 	calm      bool      // no disturbance now
@@ -280,7 +280,8 @@ func (w *world) pass(what string, until time.Time) {
 func (w *world) publish(cns, ns []string) {
 	w.t.Helper()
 	w.serial++
-	w.cns, w.ns = cns, ns
+	w.cns = cns
+	w.ns.set(ns)
 	w.t.Logf("%s Owner: serial %d, CNS %v, NS %v", clock(), w.serial, cns, ns)
 	for _, i := range w.rng.Perm(len(w.providers)) {
 		if p := w.providers[i]; p.daemon != nil {
@@ -299,7 +300,7 @@ const hosts = 40
 func (w *world) zoneText(generic bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "$TTL %d\n$ORIGIN %s\n@ SOA ns.stage. hostmaster %d 1800 900 604800 %d\n", dataTTL, shared, w.serial, negativeTTL)
-	for _, host := range w.ns {
+	for _, host := range w.ns.hosts {
 		fmt.Fprintf(&b, "@ %d NS %s\n", nsTTL, host)
 	}
 	for _, host := range w.cns {
