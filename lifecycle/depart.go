@@ -90,7 +90,7 @@ func (a *advance) leaversForgotten() time.Time {
 	there := hosts(a.State, a.f)
 	for _, h := range a.Hosts {
 		switch {
-		case a.c.own(h.Name) || !h.Delegated || slices.Contains(there, h.Name) || !slices.Contains(a.f.Peers, h.Name):
+		case a.c.own(h.Name) || !h.Delegated || slices.Contains(there, h.Name) || !h.belonged(a.f):
 		case h.Missing.IsZero():
 			from = latest(from, a.holdDown(h))
 		default:
@@ -100,13 +100,18 @@ func (a *advance) leaversForgotten() time.Time {
 	return from
 }
 
-// lingering returns the peers that are none of the zone's any more but that a
+// belonged reports whether h was one of the zone's, not only a name that some
+// nameserver has in its NS RRset. Of one that a zone was seeded from there may be no
+// peer.
+func (h Host) belonged(f Facts) bool { return h.ParentRead || slices.Contains(f.Peers, h.Name) }
+
+// lingering returns the hosts that are none of the zone's any more but that a
 // nameserver of the target still names in NS: until that ends, resolvers ask hosts
 // that nobody looks at.
 func lingering(s *State, f Facts) []Host {
 	there := hosts(*s, f)
 	return slices.DeleteFunc(slices.Clone(s.Hosts), func(h Host) bool {
-		return len(h.ListedBy) == 0 || slices.Contains(there, h.Name) || !slices.Contains(f.Peers, h.Name)
+		return len(h.ListedBy) == 0 || slices.Contains(there, h.Name) || !h.belonged(f)
 	})
 }
 

@@ -208,39 +208,44 @@ func TestHostsAreBounded(t *testing.T) {
 }
 
 // Whoever comes while another leaves never had the leaver's keys, and a key that
-// comes then never was at the leaver: both wait until caches have forgotten it.
+// comes then never was at the leaver: both wait until caches have forgotten it, also
+// one of which nothing but what the zone was seeded with is known.
 func TestWhatComesWaitsForLeavers(t *testing.T) {
-	z := settled(t)
-	z.f.Target, z.f.NS = []string{a1}, []string{a1}
-	both := digests(ksk(1), ksk(2))
-	z.pass(time.Hour).read(z.parent(both, a1), z.good(a1))
-	l := z.report().Leaving
-	if len(l) != 1 {
-		t.Fatalf("Expected %s to be leaving, got %+v", b1, z.report())
+	for name, peers := range map[string][]string{"peer": {b1, c1}, "seeded": {c1}} {
+		t.Run(name, func(t *testing.T) {
+			z := settled(t)
+			z.f.Target, z.f.NS, z.f.Peers = []string{a1}, []string{a1}, peers
+			both := digests(ksk(1), ksk(2))
+			z.pass(time.Hour).read(z.parent(both, a1), z.good(a1))
+			until := z.s.host(b1).Until
+			if !until.After(z.now) {
+				t.Fatalf("Expected %s to be leaving, got %+v", b1, z.report())
+			}
+			z.f.Keys = append(z.f.Keys, OwnKey{Key: zsk(9), SignsData: true, Published: z.now})
+			z.f.Target = []string{a1, c1}
+			z.f.Joint.CDNSKEY = append(z.f.Joint.CDNSKEY, ksk(3))
+			all := digests(ksk(1), ksk(2), ksk(3))
+			good := func() Look {
+				look := z.good(a1, c1)
+				for i := range look.Seen {
+					look.Seen[i].Keys = append(look.Seen[i].Keys, zsk(9))
+				}
+				return look
+			}
+			z.pass(time.Hour).read(z.parent(all, a1), good())
+			if k := z.keyOf(zsk(9)); k.Everywhere.IsZero() || !k.KnownFrom.Equal(until) {
+				t.Errorf("Expected a key that %s may lack to be known from %v, got %+v", b1, until, k)
+			}
+			if k := z.keyOf(zsk(1)); !k.KnownFrom.Before(z.now) {
+				t.Errorf("Expected a key that was everywhere to stay known, got %+v", k)
+			}
+			for z.now.Add(time.Hour).Before(until) {
+				z.pass(time.Hour).read(z.parent(all, a1), good()).expect(Converged)
+			}
+			z.now = until
+			z.read(z.parent(all, a1), good()).expect(Synced)
+		})
 	}
-	z.f.Keys = append(z.f.Keys, OwnKey{Key: zsk(9), SignsData: true, Published: z.now})
-	z.f.Target, z.f.Peers = []string{a1, c1}, []string{b1, c1}
-	z.f.Joint.CDNSKEY = append(z.f.Joint.CDNSKEY, ksk(3))
-	all := digests(ksk(1), ksk(2), ksk(3))
-	good := func() Look {
-		look := z.good(a1, c1)
-		for i := range look.Seen {
-			look.Seen[i].Keys = append(look.Seen[i].Keys, zsk(9))
-		}
-		return look
-	}
-	z.pass(time.Hour).read(z.parent(all, a1), good())
-	if k := z.keyOf(zsk(9)); k.Everywhere.IsZero() || !k.KnownFrom.Equal(l[0].Until) {
-		t.Errorf("Expected a key that %s may lack to be known from %v, got %+v", b1, l[0].Until, k)
-	}
-	if k := z.keyOf(zsk(1)); !k.KnownFrom.Before(z.now) {
-		t.Errorf("Expected a key that was everywhere to stay known, got %+v", k)
-	}
-	for z.now.Add(time.Hour).Before(l[0].Until) {
-		z.pass(time.Hour).read(z.parent(all, a1), good()).expect(Converged)
-	}
-	z.now = l[0].Until
-	z.read(z.parent(all, a1), good()).expect(Synced)
 }
 
 // The others may know before us, or later, that the owner wants a host. What CNS
@@ -283,27 +288,47 @@ func TestAHostIsNotMissedBeforeTheParentWasReadWithoutIt(t *testing.T) {
 // A nameserver that is behind sends resolvers to a leaver that nobody looks at: what
 // comes now waits until that has ended.
 func TestWhatComesWaitsForNSThatIsBehind(t *testing.T) {
+	for name, peers := range map[string][]string{"peer": {b1, c1}, "seeded": {c1}} {
+		t.Run(name, func(t *testing.T) {
+			z := settled(t)
+			both := digests(ksk(1), ksk(2))
+			z.f.Target, z.f.NS, z.f.Peers = []string{a1, c1}, []string{a1, c1}, peers
+			z.f.Keys = append(z.f.Keys, OwnKey{Key: zsk(9), SignsData: true, Published: z.now})
+			look := func(ns ...string) Look {
+				l := z.good(a1, c1).spoil(c1, func(s *Seen) { s.NS = ns })
+				for i := range l.Seen {
+					l.Seen[i].Keys = append(l.Seen[i].Keys, zsk(9))
+				}
+				return l
+			}
+			for range 10 {
+				z.pass(time.Hour).read(z.parent(both, a1, c1), look(a1, b1))
+				z.expect(Converged, "NS at ns1.example.com. still names ns1.example.org.")
+				if k := z.keyOf(zsk(9)); !k.Everywhere.IsZero() {
+					t.Fatalf("Expected a key that %s may lack not to be everywhere, got %+v", b1, k)
+				}
+			}
+			z.pass(time.Hour).read(z.parent(both, a1, c1), look(a1, c1)).expect(Converged, "until")
+			if k := z.keyOf(zsk(9)); !k.KnownFrom.Equal(z.now.Add(72 * time.Hour)) {
+				t.Errorf("Expected the key to be known once caches have forgotten %s, got %+v", b1, k)
+			}
+		})
+	}
+}
+
+// A name that a nameserver has in its NS RRset, and nobody else ever had in one,
+// holds nothing up: providers add names of their own.
+func TestNothingWaitsForAStrayName(t *testing.T) {
 	z := settled(t)
 	both := digests(ksk(1), ksk(2))
-	z.f.Target, z.f.NS, z.f.Peers = []string{a1, c1}, []string{a1, c1}, []string{b1, c1}
 	z.f.Keys = append(z.f.Keys, OwnKey{Key: zsk(9), SignsData: true, Published: z.now})
-	look := func(ns ...string) Look {
-		l := z.good(a1, c1).spoil(c1, func(s *Seen) { s.NS = ns })
-		for i := range l.Seen {
-			l.Seen[i].Keys = append(l.Seen[i].Keys, zsk(9))
-		}
-		return l
+	look := z.good(a1, b1).spoil(b1, func(s *Seen) { s.NS = []string{a1, b1, c1} })
+	for i := range look.Seen {
+		look.Seen[i].Keys = append(look.Seen[i].Keys, zsk(9))
 	}
-	for range 10 {
-		z.pass(time.Hour).read(z.parent(both, a1, c1), look(a1, b1))
-		z.expect(Converged, "NS at ns1.example.com. still names ns1.example.org.")
-		if k := z.keyOf(zsk(9)); !k.Everywhere.IsZero() {
-			t.Fatalf("Expected a key that %s may lack not to be everywhere, got %+v", b1, k)
-		}
-	}
-	z.pass(time.Hour).read(z.parent(both, a1, c1), look(a1, c1)).expect(Converged, "until")
-	if k := z.keyOf(zsk(9)); !k.KnownFrom.Equal(z.now.Add(72 * time.Hour)) {
-		t.Errorf("Expected the key to be known once caches have forgotten %s, got %+v", b1, k)
+	z.read(z.parent(both, a1, b1), look)
+	if k := z.keyOf(zsk(9)); k.Everywhere.IsZero() || !k.KnownFrom.Before(z.now.Add(2*time.Hour)) {
+		t.Errorf("Expected the key to be known after the TTL of DNSKEY, got %+v", k)
 	}
 }
 
