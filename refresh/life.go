@@ -303,8 +303,14 @@ func (z *zone) seed(now time.Time) {
 			hosts = append(hosts, h.Name)
 		}
 	}
-	known := func(host string) bool { return peer(s.Peers, host) >= 0 || z.facts.explained[host] }
-	accounted := z.facts.looked && !s.Life.NSAt.Before(z.began) && !slices.ContainsFunc(hosts, func(h string) bool { return !known(h) })
+	// Nor is it known whose key is whose: one may be that of a provider which was
+	// heard before it had the key, or is not in NS yet.
+	collected, _ := z.imports(*s)
+	told := func(host string) bool {
+		i := peer(s.Peers, host)
+		return z.facts.explained[host] || i >= 0 && !s.Peers[i].Collected.Before(s.Seed.At)
+	}
+	accounted := z.facts.looked && !s.Life.NSAt.Before(z.began) && !slices.ContainsFunc(append(hosts, collected...), func(h string) bool { return !told(h) })
 	s.Seed = s.Seed.Settle(accounted, z.MaxZoneTTL, now)
 }
 

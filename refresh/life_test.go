@@ -260,6 +260,38 @@ func TestMigrationToUsByOneChangeOfCNS(t *testing.T) {
 	})
 }
 
+// What a zone was seeded with may be a key of a provider that was heard before it had
+// the key: being heard of once does not account for it.
+func TestASeedStaysUntilEverybodyWasHeardAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.online()
+		p, q := newProvider(t), newProvider(t)
+		w.peers.set(theirNS, verdict(fetch.Unreachable))
+		w.peers.set(theirNS2, announces(q.announcement()))
+		rolled := newPublic(t, 256)
+		n.serves(theirNS, p, q)
+		n.change(func(n *internet) {
+			n.ds = digestsOf(p.ksk, q.ksk)
+			h := n.hosts[theirNS]
+			h.dnskey = append(h.dnskey, rolled)
+		})
+		w.chain.change(true, func(c *chainZone) { c.ns, c.cns = []string{theirNS}, []string{ourNS, theirNS, theirNS2} })
+		n.delegate(theirNS)
+		w.startMinutely()
+		w.peers.set(theirNS2, verdict(fetch.Unreachable))
+		w.pass(2 * time.Minute)
+		all := with(w.ksk, w.zsk.ID(), p.zsk, q.zsk, rolled)
+		w.expectKeys(all, with(w.ksk, p.ksk, q.ksk))
+		w.peers.set(theirNS, announces(p.announcement()))
+		w.pass(60 * time.Hour)
+		w.expectKeys(all, with(w.ksk, p.ksk, q.ksk))
+		w.peers.set(theirNS2, announces(q.announcement()))
+		w.pass(60 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk, q.zsk), with(w.ksk, p.ksk, q.ksk))
+	})
+}
+
 // And from us to another.
 func TestMigrationAwayByOneChangeOfCNS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
