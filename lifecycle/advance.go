@@ -144,7 +144,8 @@ func (s *State) key(k merge.Key) *Key {
 // readDS takes over what the parent says of DS. What was not read has not
 // changed.
 func (a *advance) readDS(p Parent) {
-	defer a.enterCDS()
+	a.enter()
+	defer a.stay()
 	if p.DSStatus == observe.DSUnread {
 		a.judgeDS()
 		return
@@ -157,7 +158,7 @@ func (a *advance) readDS(p Parent) {
 	if present := a.DSStatus == observe.DSPresent; present && p.DSStatus.Absent() {
 		a.AbsentFrom = a.HeldDS.After(p.At)
 	}
-	a.DSAt, a.DSStatus, a.DS = p.At, p.DSStatus, nil
+	a.DSAt, a.DSFrom, a.DSStatus, a.DS = p.At, p.DSFrom, p.DSStatus, nil
 	if p.DSStatus == observe.DSPresent {
 		a.DS = slices.Clone(p.DS)
 	}
@@ -165,6 +166,7 @@ func (a *advance) readDS(p Parent) {
 	for i := range a.Keys {
 		k := &a.Keys[i]
 		switch named := names(a.c.Zone, a.DS, k.Key); {
+		case named && p.DSFrom.Before(a.Entered) && slices.Contains(a.f.Joint.CDNSKEY, k.Key):
 		case named && k.DSSince.IsZero():
 			k.DSSince, k.InDSFrom = p.At, a.HeldDS.After(p.At)
 			k.DSGone, k.GoneFrom = time.Time{}, time.Time{}
@@ -177,9 +179,27 @@ func (a *advance) readDS(p Parent) {
 	}
 }
 
-// enterCDS forgets that keys which are in CDS now had gone from DS: the parent may
+// enter takes over which secure-entry keys come into the joint sets.
+func (a *advance) enter() {
+	now, before := a.f.Joint, a.f.Former
+	if len(before.CDNSKEY)+len(before.Unmatched) == 0 {
+		return // there was nothing that the parent could follow
+	}
+	came := minus(now.CDNSKEY, before.CDNSKEY)
+	if len(came)+len(minus(now.Unmatched, before.Unmatched)) == 0 {
+		return
+	}
+	a.Entered = a.now
+	for i := range a.Keys {
+		if k := &a.Keys[i]; slices.Contains(came, k.Key) {
+			k.DSSince, k.InDSFrom = time.Time{}, time.Time{}
+		}
+	}
+}
+
+// stay forgets that keys which are in CDS now had gone from DS: the parent may
 // have followed since it was read last.
-func (a *advance) enterCDS() {
+func (a *advance) stay() {
 	for i := range a.Keys {
 		if k := &a.Keys[i]; slices.Contains(a.f.Joint.CDNSKEY, k.Key) {
 			k.DSGone, k.GoneFrom = time.Time{}, time.Time{}
@@ -188,10 +208,10 @@ func (a *advance) enterCDS() {
 }
 
 // judgeDS decides whether DS, as it was last read, holds every secure-entry key
-// of the joint sets, which may have changed since.
+// of the joint sets, which may have lost some since.
 func (a *advance) judgeDS() {
 	switch {
-	case a.DSStatus != observe.DSPresent || len(Unnamed(a.c.Zone, a.DS, a.f.Joint)) > 0:
+	case a.DSStatus != observe.DSPresent || a.DSFrom.Before(a.Entered) || len(Unnamed(a.c.Zone, a.DS, a.f.Joint)) > 0:
 		a.DSSince, a.SyncFrom, a.SyncedAt = time.Time{}, time.Time{}, time.Time{}
 	case a.DSSince.IsZero():
 		a.DSSince = a.now

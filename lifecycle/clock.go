@@ -30,7 +30,7 @@ func (s State) Edit(edit func(since time.Time) time.Time) State {
 		along(edit, k.DSGone, &k.GoneFrom)
 		change(edit, &k.Everywhere, &k.DSSince, &k.DSGone)
 	}
-	change(edit, &s.Grown, &s.ConvergedSince, &s.ConvergedAt, &s.DSSince, &s.SyncedAt, &s.DSAt, &s.NSAt)
+	change(edit, &s.Grown, &s.ConvergedSince, &s.ConvergedAt, &s.DSSince, &s.SyncedAt, &s.DSAt, &s.DSFrom, &s.NSAt, &s.Entered)
 	return s
 }
 

@@ -86,6 +86,7 @@ type Facts struct {
 	NSTTL  time.Duration // its TTL
 
 	Joint   merge.Joint // the sets that we serve
+	Former  merge.Joint // those before, if Joint is about to take their place; else the same
 	Serving bool        // whether they are served
 	Keys    []OwnKey    // our keys in them
 	Peers   []string    // the external hosts whose keys are known
@@ -111,6 +112,7 @@ type OwnKey struct {
 // Parent is one reading of the parent. The zero value read nothing.
 type Parent struct {
 	At       time.Time
+	DSFrom   time.Time // when the parent itself may have said so last: a resolver answers from its cache
 	DSStatus observe.DSStatus
 	DS       []merge.DS
 	DSTTL    time.Duration

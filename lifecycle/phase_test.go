@@ -27,7 +27,7 @@ func TestAJoiningProviderGoesThroughAllPhases(t *testing.T) {
 	z.now = began.Add(24 * time.Hour)
 	z.read(Parent{}, z.good(a1, b1)).expect(Converged) // the parent has not been read since
 	z.read(z.parent(digests(ksk(1), ksk(2)), a1), Look{}).expect(Synced, "the zone's NS lacks ns1.example.org.", "the parent's NS lacks ns1.example.org.")
-	if r := z.report(); !r.MayAdd || !slices.Equal(r.NS, []string{a1, b1}) {
+	if r := z.report(); !r.MayAdd || !slices.Equal(r.NS, []string{a1, b1}) || len(r.Waits) > 2 {
 		t.Errorf("Expected NS to be allowed to be the target, got %+v", r)
 	}
 
@@ -114,6 +114,47 @@ func TestWhatInterruptsTheWaitForCaches(t *testing.T) {
 		if again := !z.s.SyncFrom.Equal(from); again != tt.again || z.s.SyncFrom.Before(from) {
 			t.Errorf("%s: expected the wait to begin anew %v, got until %v after %v", tt.name, tt.again, z.s.SyncFrom.Sub(epoch), from.Sub(epoch))
 		}
+	}
+}
+
+// A key that was taken out of CDS and comes back: the parent may have followed the
+// first change, after it was read last, and caches hold that.
+func TestDSFromBeforeAKeyCameDoesNotCountForIt(t *testing.T) {
+	z := settled(t)
+	z.f.NS = []string{a1}
+	both := z.f.Joint
+	ds := digests(ksk(1), ksk(2))
+	z.f.Joint.CDNSKEY, z.f.Joint.CDS = both.CDNSKEY[:1], both.CDS[:1]
+	z.pass(time.Hour).read(z.parent(ds, a1), z.good(a1, b1)).expect(Synced)
+	z.f.Joint = both
+	z.pass(time.Minute).read(Parent{}, z.good(a1, b1)).expect(Converged, "has not been read since a key came into CDS")
+	z.pass(time.Minute)
+	cached := z.parent(ds, a1)
+	cached.DSFrom = z.now.Add(-time.Hour)
+	z.read(cached, z.good(a1, b1)).expect(Converged, "has not been read since a key came into CDS")
+	z.pass(time.Minute).read(z.parent(ds, a1), z.good(a1, b1)).expect(Converged, "until 2026-01-03T07:03:00Z")
+}
+
+func TestAKeyOfOursThatReturnsToCDSIsInDSOnlyOnceItWasReadAnew(t *testing.T) {
+	z := settled(t)
+	if k := z.keyOf(ksk(1)); k.DSSince.IsZero() {
+		t.Fatalf("Expected our key to be in DS, got %+v", k)
+	}
+	both := z.f.Joint
+	ds := digests(ksk(1), ksk(2))
+	z.f.Joint.CDNSKEY, z.f.Joint.CDS = both.CDNSKEY[1:], both.CDS[1:]
+	z.pass(time.Hour).read(z.parent(ds, a1, b1), z.good(a1, b1))
+	z.f.Joint = both
+	z.pass(time.Minute).read(Parent{}, z.good(a1, b1))
+	cached := z.parent(ds, a1, b1)
+	cached.DSFrom = z.now.Add(-time.Second)
+	z.read(cached, z.good(a1, b1))
+	if k := z.keyOf(ksk(1)); !k.DSSince.IsZero() {
+		t.Errorf("Expected nothing to be known of our key in DS, got %+v", k)
+	}
+	z.pass(time.Minute).read(z.parent(ds, a1, b1), z.good(a1, b1))
+	if k := z.keyOf(ksk(1)); !k.DSSince.Equal(z.now) || !k.InDSFrom.Equal(z.now.Add(24*time.Hour)) {
+		t.Errorf("Expected it to be in DS since now, got %+v", k)
 	}
 }
 

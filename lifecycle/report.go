@@ -161,6 +161,9 @@ func waits(c Config, s State, f Facts, l Look, now time.Time) []string {
 		for _, name := range unheard(s, f) {
 			why = append(why, name+" does not answer, so NS may not gain it now")
 		}
+		if !slices.ContainsFunc(union(f.NS, s.ParentNS), c.own) {
+			why = append(why, "which nameserver left before ours came, those in NS know: ask one of them, too")
+		}
 		return append(why, differs(s, f)...)
 	}
 	return nil
@@ -206,6 +209,8 @@ func unsynced(c Config, s State, f Facts) []string {
 	switch lacking := Unnamed(c.Zone, s.DS, f.Joint); {
 	case s.DSStatus == observe.DSUnread:
 		return []string{"the parent's DS has not been read"}
+	case s.DSFrom.Before(s.Entered):
+		return []string{"the parent's DS has not been read since a key came into CDS"}
 	case len(lacking) > 0:
 		var texts []string
 		for _, ref := range lacking {

@@ -28,10 +28,16 @@ type State struct {
 
 	// The last reading of the parent, each part for itself.
 	DSAt     time.Time        `json:",omitzero"`
+	DSFrom   time.Time        `json:",omitzero"` // when the parent itself may have said it last
 	DSStatus observe.DSStatus `json:",omitzero"`
 	DS       []merge.DS       `json:",omitzero"`
 	NSAt     time.Time        `json:",omitzero"`
 	ParentNS []string         `json:",omitzero"`
+
+	// Entered is when a secure-entry key last came into the joint sets. What the
+	// parent said before tells nothing of it: if DS held it, the parent may have
+	// followed since to the sets without it.
+	Entered time.Time `json:",omitzero"`
 
 	// Target are the nameservers that the owner was last read to want, Grown is
 	// when there was last one more.

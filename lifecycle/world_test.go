@@ -94,7 +94,7 @@ func silent(s *Seen) { *s = Seen{Host: s.Host, Silent: true, Why: s.Host + ": no
 
 // parent is a reading of DS and NS.
 func (z *life) parent(ds []merge.DS, ns ...string) Parent {
-	p := Parent{At: z.now, DSStatus: observe.DSPresent, DS: ds, DSTTL: 24 * time.Hour, NSRead: true, NS: ns, NSTTL: 48 * time.Hour}
+	p := Parent{At: z.now, DSFrom: z.now, DSStatus: observe.DSPresent, DS: ds, DSTTL: 24 * time.Hour, NSRead: true, NS: ns, NSTTL: 48 * time.Hour}
 	if len(ds) == 0 {
 		p.DSStatus = observe.DSDenied
 	}
@@ -109,6 +109,7 @@ func (z *life) pass(d time.Duration) *life {
 // read advances the zone by readings of the parent and of the nameservers.
 func (z *life) read(p Parent, l Look) *life {
 	z.s = Advance(z.c, z.s, z.f, p, l, z.now)
+	z.f.Former = z.f.Joint
 	if !l.At.IsZero() {
 		z.last = l
 	}

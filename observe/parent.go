@@ -75,6 +75,7 @@ func readDS(ctx context.Context, s *validate.Session, zone string) Parent {
 			p.DSTTL = ttlOf(r.Sig.OrigTtl)
 		}
 	}
+	p.DSAge = max(0, p.DSTTL-r.TTL)
 	return p
 }
 

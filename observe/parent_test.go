@@ -53,6 +53,9 @@ func TestParentDSIsReadOrNot(t *testing.T) {
 			if p.DSStatus != tc.status || p.DSTTL != tc.ttl || p.DSStatus.Absent() != tc.absent || (p.DSErr != nil) != (tc.status == DSUnread) {
 				t.Errorf("Expected DS %s for %v, got %s for %v: %v", tc.status, tc.ttl, p.DSStatus, p.DSTTL, p.DSErr)
 			}
+			if p.DSAge != 0 {
+				t.Errorf("Expected DS to have been asked for now, got %v ago", p.DSAge)
+			}
 			if (len(p.DS) == 1 && p.DS[0].KeyTag == kskA.KeyTag()) != (tc.status == DSPresent) {
 				t.Errorf("Expected A's DS only if present, got %v", p.DS)
 			}
@@ -60,6 +63,19 @@ func TestParentDSIsReadOrNot(t *testing.T) {
 				t.Errorf("Expected the delegation all the same, got %+v", p)
 			}
 		})
+	}
+}
+
+func TestDSFromAResolversCacheIsAsOldAsItsTTLSays(t *testing.T) {
+	w := newWorld(t)
+	w.Tamper(zone, dns.TypeDS, func(m *dns.Msg) *dns.Msg {
+		for _, rr := range m.Answer {
+			rr.Header().Ttl = 600
+		}
+		return m
+	})
+	if p := w.observer().Parent(t.Context(), zone); p.DSStatus != DSPresent || p.DSTTL != time.Hour || p.DSAge != 50*time.Minute {
+		t.Errorf("Expected DS of 50 minutes ago, got %+v", p)
 	}
 }
 

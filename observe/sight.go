@@ -79,6 +79,7 @@ type Parent struct {
 	DSStatus DSStatus
 	DS       []merge.DS    // sorted
 	DSTTL    time.Duration // Original TTL of DS or of its denial: how long caches keep it
+	DSAge    time.Duration // how long ago the resolver may have asked the parent for it
 	DSErr    error         // why DSStatus is DSUnread
 
 	// NS is the union of what the parent's servers delegate to, in order; NSTTL

@@ -24,7 +24,7 @@ func (z *zone) lifeFacts() lifecycle.Facts {
 	f := lifecycle.Facts{
 		Began: z.began, Read: z.facts.looked || z.Whole, Held: z.facts.unsteady,
 		Target: s.Target, NS: s.NS, NSTTL: s.NSTTL,
-		Joint: s.Joint, Serving: z.shown.answer == full, Peers: peerHosts(s.Peers),
+		Joint: s.Joint, Former: s.Joint, Serving: z.shown.answer == full, Peers: peerHosts(s.Peers),
 	}
 	if z.Whole { // its NS is that nameserver, see serve
 		f.Target, f.NS, f.NSTTL = z.signaled(), z.signaled(), z.TTL

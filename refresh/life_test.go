@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,12 +252,43 @@ func TestMigrationToUsByOneChangeOfCNS(t *testing.T) {
 		if r := w.report(e); !slices.Equal(r.NS, []string{ourNS}) {
 			t.Errorf("Expected NS to be allowed to be ours, got %+v", r)
 		}
+		expectLog(t, w.log, 1, "is ds-synced", "those in NS know: ask one of them, too") // not we
 		n.delegate(ourNS)
 		w.until(e, lifecycle.Complete, 3*time.Hour)
 		w.expectKeys(seeded, with(w.ksk, p.ksk))
 		w.pass(30 * time.Hour)
 		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
 		w.expectPhase(e, lifecycle.Single)
+	})
+}
+
+// Between two readings the parent may take a key out of DS that was not in CDS for a
+// while, and put it in again; a resolver's cache may hide that for longer.
+func TestAKeyThatReturnsToCDSWaitsUntilTheParentWasAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.online()
+		e, p := w.complete(n)
+		n.change(func(n *internet) { n.down = true })
+		less := p.announcement()
+		less.CDNSKEY, less.CDS = nil, nil
+		w.peers.set(theirNS, announces(less))
+		w.pass(time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk))
+		w.peers.set(theirNS, announces(p.announcement()))
+		w.pass(time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+		const text = "the parent's DS has not been read since a key came into CDS"
+		if r := w.report(e); !strings.Contains(r.String(), text) {
+			t.Errorf("Expected it to wait for the parent, got %s", r)
+		}
+		n.change(func(n *internet) { n.down, n.dsAge = false, 3*time.Hour })
+		w.pass(time.Hour)
+		if r := w.report(e); !strings.Contains(r.String(), text) {
+			t.Errorf("Expected it to wait for the parent, not for a cache, got %s", r)
+		}
+		n.change(func(n *internet) { n.dsAge = 0 })
+		w.until(e, lifecycle.Complete, 3*time.Hour)
 	})
 }
 

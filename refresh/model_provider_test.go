@@ -244,7 +244,7 @@ func (p *modelProvider) collect() {
 func (p *modelProvider) readParent() {
 	if p.runs() {
 		p.e.readClock()
-		p.e.sawParent(p.z, p.m.readParent(p))
+		p.e.sawParent(p.z, p.m.readParent(p), p.e.loop.now)
 		p.decide()
 	}
 }

@@ -75,9 +75,9 @@ func (e *Engine) observe(z *zone) {
 			zone: z,
 			run: func(ctx context.Context) func() {
 				p := z.Outside.Parent(ctx, z.Name)
-				return func() { e.sawParent(z, p) }
+				return func() { e.sawParent(z, p, now) }
 			},
-			fail: func() { e.sawParent(z, observe.Parent{}) },
+			fail: func() { e.sawParent(z, observe.Parent{}, now) },
 		})
 	}
 	if g := &o.servers; !g.running && due(g.next, now) {
@@ -104,8 +104,8 @@ func (z *zone) lookedAt() []string {
 	return hosts[:min(len(hosts), observe.MaxHosts)]
 }
 
-// sawParent takes over a reading of the parent.
-func (e *Engine) sawParent(z *zone, p observe.Parent) {
+// sawParent takes over a reading of the parent that began at a time.
+func (e *Engine) sawParent(z *zone, p observe.Parent, began time.Time) {
 	now, g := e.loop.now, &z.outside.parent
 	g.running, g.asked = false, now
 	defer e.wake(z, now)
@@ -131,7 +131,7 @@ func (e *Engine) sawParent(z *zone, p observe.Parent) {
 		g.next = earliest(g.next, now.Add(max(jitter(soon), z.RefreshMin)))
 	}
 	z.outside.newParent = lifecycle.Parent{
-		At: now, DSStatus: p.DSStatus, DS: p.DS[:min(len(p.DS), store.MaxDS)], DSTTL: p.DSTTL,
+		At: now, DSFrom: earliest(began, now).Add(-p.DSAge), DSStatus: p.DSStatus, DS: p.DS[:min(len(p.DS), store.MaxDS)], DSTTL: p.DSTTL,
 		NSRead: p.NSRead, NS: clip(p.NS), NSTTL: p.NSTTL,
 	}
 	if s := z.outside.sight; s != nil && len(s.Servers) > 0 {

@@ -32,6 +32,7 @@ type internet struct {
 	ns      []string
 	down    bool // the parent cannot be read
 	dsTTL   time.Duration
+	dsAge   time.Duration
 	nsTTL   time.Duration
 	hosts   map[string]*hosted
 	parents int // readings
@@ -79,7 +80,7 @@ func (n *internet) Parent(context.Context, string) observe.Parent {
 	if n.down {
 		return observe.Parent{DSErr: errSilent}
 	}
-	p := observe.Parent{Name: "co.uk.", DSStatus: observe.DSPresent, DS: slices.Clone(n.ds), DSTTL: n.dsTTL, NSRead: true, NS: slices.Sorted(slices.Values(n.ns)), NSTTL: n.nsTTL}
+	p := observe.Parent{Name: "co.uk.", DSStatus: observe.DSPresent, DS: slices.Clone(n.ds), DSTTL: n.dsTTL, DSAge: n.dsAge, NSRead: true, NS: slices.Sorted(slices.Values(n.ns)), NSTTL: n.nsTTL}
 	if n.absent {
 		p.DSStatus, p.DS = observe.DSDenied, nil
 	}

@@ -83,7 +83,7 @@ func (e *Engine) clockSet(d time.Duration) {
 	for _, z := range e.zones {
 		move(d, &z.due, &z.work, &z.pollAt, &z.readAt) // all alike: the heap's order stays
 		o := &z.outside
-		move(d, &z.began, &o.parent.asked, &o.parent.next, &o.servers.asked, &o.servers.next, &o.look.At, &o.newLook.At, &o.newParent.At)
+		move(d, &z.began, &o.parent.asked, &o.parent.next, &o.servers.asked, &o.servers.next, &o.look.At, &o.newLook.At, &o.newParent.At, &o.newParent.DSFrom)
 		move(d, &z.published)
 		for i := range z.errands {
 			move(d, &z.errands[i].next)

@@ -27,6 +27,7 @@ func writtenOf(r store.Zone) written {
 		*t = time.Time{}
 	}
 	seen(&r.Life.DSAt)
+	seen(&r.Life.DSFrom)
 	seen(&r.Life.NSAt)
 	seen(&r.Life.ConvergedAt)
 	r.Life.Hosts = slices.Clone(r.Life.Hosts)

@@ -78,7 +78,7 @@ func (c *coder) peer(p *merge.Peer) {
 
 func (c *coder) life(s *lifecycle.State) {
 	c.text((*string)(&s.Phase))
-	c.time(&s.ConvergedSince, &s.ConvergedAt, &s.DSSince, &s.SyncFrom, &s.SyncedAt, &s.DSAt, &s.NSAt, &s.Grown, &s.AbsentFrom)
+	c.time(&s.ConvergedSince, &s.ConvergedAt, &s.DSSince, &s.SyncFrom, &s.SyncedAt, &s.DSAt, &s.DSFrom, &s.NSAt, &s.Entered, &s.Grown, &s.AbsentFrom)
 	small(c, &s.DSStatus)
 	c.digests(&s.DS, MaxDS)
 	c.names(&s.ParentNS)
