@@ -170,7 +170,8 @@ func sorted(ks ...merge.Key) []merge.Key {
 }
 
 // copyJoint is what a provider's people do who do not run mske: they copy what the
-// others serve.
+// others serve, or served last if they cannot be asked now. One that has just come
+// serves less than those who know who was there before it.
 func (p *modelProvider) copyJoint() {
 	if !p.fixed.up {
 		return
@@ -178,8 +179,13 @@ func (p *modelProvider) copyJoint() {
 	dnskey, cdnskey := ids(p.files), ids(p.files[:1])
 	for _, q := range p.m.providers {
 		if s := q.shown(); q.runs() && s.up && !s.failing && !s.short {
-			dnskey, cdnskey = append(dnskey, s.dnskey...), append(cdnskey, s.cdnskey...)
+			p.copied[q.host] = s
 		}
+		if !q.here {
+			delete(p.copied, q.host)
+		}
+		s := p.copied[q.host]
+		dnskey, cdnskey = append(dnskey, s.dnskey...), append(cdnskey, s.cdnskey...)
 	}
 	if len(dnskey) == len(p.files) {
 		return

@@ -46,11 +46,12 @@ type modelProvider struct {
 	// cut are the hosts that it cannot reach.
 	cut map[string]bool
 
-	skew  time.Duration // its clock is ahead by that
-	fixed *shown        // of a provider without mske: what it serves
-	csk   bool          // it has keys for both purposes
-	sep   bool          // the plugins behind mske know all of its keys
-	roll  *roll
+	skew   time.Duration    // its clock is ahead by that
+	fixed  *shown           // of a provider without mske: what it serves
+	copied map[string]shown // and what it saw others serve last
+	csk    bool             // it has keys for both purposes
+	sep    bool             // the plugins behind mske know all of its keys
+	roll   *roll
 
 	signed time.Time // since when the zone's data is signed as it is
 }

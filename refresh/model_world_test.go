@@ -166,7 +166,7 @@ func (m *model) addProvider(name string, static bool) {
 	p.cfg = Zone{Name: zoneName, Nameservers: []string{p.host}, Fetcher: p, Outside: p,
 		RefreshMin: time.Minute, RefreshMax: []time.Duration{10 * time.Minute, time.Hour}[m.r.IntN(2)], TTL: min(m.ttl(), m.dataTTL), MaxZoneTTL: m.dataTTL}
 	if static {
-		p.fixed = &shown{}
+		p.fixed, p.copied = &shown{}, make(map[string]shown)
 	}
 	m.providers = append(m.providers, p)
 }
