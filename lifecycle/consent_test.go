@@ -159,6 +159,14 @@ func TestALookTellsWhatEachHostLacks(t *testing.T) {
 			t.Errorf("%s: expected b1 to lack %d things, got %+v", tt.name, tt.lacks, l)
 		}
 	}
+	l := LookOf(sight([]merge.Key{ksk(2), zsk(2)}, both), joint)
+	keys := []merge.Key{ksk(1), zsk(2), zsk(9)}
+	if more := l.Admit([]string{b1}, keys); len(more.Seen[1].Lacks) != 2 || len(more.Seen[0].Lacks) > 0 || len(l.Seen[1].Lacks) != 1 {
+		t.Errorf("Expected a newcomer to lack the key that signs and the one that may, got %+v", more)
+	}
+	if more := l.Admit(nil, keys); len(more.Seen[1].Lacks) != 1 {
+		t.Errorf("Expected one that is in NS to lack the key that signs, got %+v", more)
+	}
 	s := sight(all, both)
 	s.Servers[1].Addresses[0].TCP.CNS.Records = []string{a1, c1}
 	if l := LookOf(s, joint); len(l.Seen[0].CNS) > 0 || !slices.Equal(l.Seen[1].CNS, []string{c1, a1}) {

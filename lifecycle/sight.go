@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -27,6 +28,27 @@ func LookOf(s observe.Sight, joint merge.Joint) Look {
 		seen.Silent, seen.Why = len(why) > 0, strings.Join(why, "; ")
 		seen.show(server)
 		l.Seen = append(l.Seen, seen)
+	}
+	return l
+}
+
+// Admit returns l with what newcomers lack of keys, those that sign the zone's data
+// or may at any time: who has them in use makes sure that the nameservers have them
+// which it knows to be the zone's, and it may hear of a newcomer later than we.
+func (l Look) Admit(newcomers []string, keys []merge.Key) Look {
+	l.Seen = slices.Clone(l.Seen)
+	for i := range l.Seen {
+		s := &l.Seen[i]
+		if s.Silent || !slices.Contains(newcomers, s.Host) {
+			continue
+		}
+		for _, k := range minus(keys, s.Keys) {
+			text := fmt.Sprintf("%s: its DNSKEY lacks key %d (%s)", s.Host, k.Tag(), algorithm(k.Algorithm))
+			said := func(lack string) bool { return strings.HasPrefix(lack, text) }
+			if !slices.ContainsFunc(s.Lacks, said) {
+				s.Lacks = append(slices.Clone(s.Lacks), text+", which may come to sign data")
+			}
+		}
 	}
 	return l
 }

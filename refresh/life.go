@@ -308,7 +308,11 @@ func (z *zone) seed(now time.Time) {
 	collected, _ := z.imports(*s)
 	told := func(host string) bool {
 		i := peer(s.Peers, host)
-		return z.facts.explained[host] || i >= 0 && !s.Peers[i].Collected.Before(s.Seed.At)
+		if i < 0 {
+			return z.facts.explained[host]
+		}
+		p := s.Peers[i] // it may come from a resolver's cache
+		return !p.Collected.Add(-p.Announcement.TTL).Before(s.Seed.At)
 	}
 	accounted := z.facts.looked && !s.Life.NSAt.Before(z.began) && !slices.ContainsFunc(append(hosts, collected...), func(h string) bool { return !told(h) })
 	s.Seed = s.Seed.Settle(accounted, z.MaxZoneTTL, now)

@@ -292,6 +292,65 @@ func TestAKeyThatReturnsToCDSWaitsUntilTheParentWasAsked(t *testing.T) {
 	})
 }
 
+// A key that is everywhere may come to sign data at any time, at a provider that does
+// not know yet that a newcomer is to have it.
+func TestANewcomerNeedsTheKeysThatDoNotSignYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.online()
+		p, q := w.join(), newProvider(t)
+		next := newPublic(t, 256)
+		rolling := p.announcement()
+		rolling.DNSKEY = append(rolling.DNSKEY, next)
+		w.peers.set(theirNS, announces(rolling))
+		w.peers.set(theirNS2, announces(q.announcement()))
+		n.serves(theirNS, p, q)
+		n.serves(theirNS2, q, p)
+		n.change(func(n *internet) { n.ds = digestsOf(w.ksk.ID(), p.ksk, q.ksk) })
+		w.chain.change(true, func(c *chainZone) { c.ns, c.cns = []string{ourNS, theirNS}, []string{ourNS, theirNS, theirNS2} })
+		n.delegate(ourNS, theirNS)
+		e := w.startMinutely()
+		w.pass(5 * time.Hour)
+		if r := w.report(e); r.Phase != lifecycle.Joint || len(r.Waits) != 1 || !strings.HasPrefix(r.Waits[0], theirNS2+": its DNSKEY lacks key") {
+			t.Errorf("Expected it to wait for the newcomer alone, got %s", r)
+		}
+		n.change(func(n *internet) {
+			h := n.hosts[theirNS2]
+			h.dnskey = append(h.dnskey, next)
+		})
+		w.until(e, lifecycle.Synced, 5*time.Hour)
+	})
+}
+
+// An announcement may come from a resolver's cache, from before the zone was seeded.
+func TestASeedStaysUntilNoCacheIsOlder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.online()
+		p := newProvider(t)
+		w.peers.set(theirNS, verdict(fetch.Unreachable))
+		rolled := newPublic(t, 256)
+		n.serves(theirNS, p)
+		n.change(func(n *internet) {
+			n.ds = digestsOf(p.ksk)
+			h := n.hosts[theirNS]
+			h.dnskey = append(h.dnskey, rolled)
+		})
+		w.chain.change(true, func(c *chainZone) { c.ns, c.cns = []string{theirNS}, []string{ourNS, theirNS} })
+		n.delegate(theirNS)
+		w.startMinutely()
+		w.pass(2 * time.Minute)
+		w.peers.set(theirNS, announces(p.announcement()))
+		w.pass(30 * time.Minute)
+		w.peers.set(theirNS, verdict(fetch.Unreachable))
+		w.pass(60 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk, rolled), with(w.ksk, p.ksk))
+		w.peers.set(theirNS, announces(p.announcement()))
+		w.pass(60 * time.Hour)
+		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
+	})
+}
+
 // What a zone was seeded with may be a key of a provider that was heard before it had
 // the key: being heard of once does not account for it.
 func TestASeedStaysUntilEverybodyWasHeardAfterIt(t *testing.T) {

@@ -180,7 +180,7 @@ func (e *Engine) sawServers(z *zone, hosts []string, s observe.Sight) {
 		g.next = now.Add(z.RefreshMin)
 		return
 	}
-	l := lifecycle.LookOf(s, z.facts.state.Joint)
+	l := lifecycle.LookOf(s, z.facts.state.Joint).Admit(z.newcomers(), z.announcedKeys())
 	l.At = now
 	if sameLook(l, o.look) {
 		g.idle++
@@ -195,6 +195,26 @@ func (e *Engine) sawServers(z *zone, hosts []string, s observe.Sight) {
 	z.facts.served = z.serving(l)
 	g.next = now.Add(z.lookWait())
 	e.loop.dirty[z] = true
+}
+
+// newcomers returns the nameservers that NS is to gain.
+func (z *zone) newcomers() []string {
+	s := z.facts.state
+	return slices.DeleteFunc(slices.Clone(s.Target), func(h string) bool {
+		return slices.Contains(s.NS, h) || slices.Contains(s.Life.ParentNS, h)
+	})
+}
+
+// announcedKeys returns the keys that sign the zone's data, or may at any time, at
+// the nameservers that the owner wants.
+func (z *zone) announcedKeys() []merge.Key {
+	ks := slices.Clone(z.announcement.DNSKEY)
+	for _, p := range z.facts.state.Peers {
+		if slices.Contains(z.facts.state.Target, p.Host) {
+			ks = append(ks, p.Announcement.DNSKEY...)
+		}
+	}
+	return ks
 }
 
 // lookWait returns how long to wait for the next look at the nameservers: little
