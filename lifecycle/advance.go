@@ -185,16 +185,37 @@ func (a *advance) enter() {
 	if len(before.CDNSKEY)+len(before.Unmatched) == 0 {
 		return // there was nothing that the parent could follow
 	}
-	came := minus(now.CDNSKEY, before.CDNSKEY)
-	if len(came)+len(minus(now.Unmatched, before.Unmatched)) == 0 {
+	// A key that was known by a digest before, or is now, is no other.
+	came := minus(entries(now), entries(before))
+	if len(came) == 0 {
 		return
 	}
 	a.Entered = a.now
 	for i := range a.Keys {
-		if k := &a.Keys[i]; slices.Contains(came, k.Key) {
+		if k := &a.Keys[i]; slices.Contains(came, k.Key.Ref()) {
 			k.DSSince, k.InDSFrom = time.Time{}, time.Time{}
 		}
 	}
+}
+
+// enterAll takes all secure-entry keys to come into the joint sets now.
+func (a *advance) enterAll() {
+	a.Entered = a.now
+	for i := range a.Keys {
+		a.Keys[i].DSSince, a.Keys[i].InDSFrom = time.Time{}, time.Time{}
+	}
+}
+
+// entries returns the secure-entry keys of j.
+func entries(j merge.Joint) []merge.Ref {
+	var refs []merge.Ref
+	for _, k := range j.CDNSKEY {
+		refs = append(refs, k.Ref())
+	}
+	for _, d := range j.Unmatched {
+		refs = append(refs, merge.Ref{Tag: d.KeyTag, Algorithm: d.Algorithm})
+	}
+	return refs
 }
 
 // stay forgets that keys which are in CDS now had gone from DS: the parent may
@@ -342,6 +363,9 @@ func (a *advance) want() {
 				a.Grown = latest(a.Grown, h.Until.Add(2*a.c.RefreshMax))
 			}
 		}
+		if slices.ContainsFunc(more, a.c.own) && !slices.ContainsFunc(a.Target, a.c.own) {
+			a.enterAll() // the others may have left out our keys meanwhile
+		}
 	}
 	a.Target = union(a.f.Target)
 }
@@ -353,7 +377,7 @@ func (a *advance) sync() {
 		a.SyncFrom, a.SyncedAt = time.Time{}, time.Time{}
 		return
 	}
-	if a.SyncFrom.IsZero() && len(lingering(&a.State, a.f)) > 0 {
+	if a.SyncFrom.IsZero() && len(lingering(a.c, &a.State, a.f)) > 0 {
 		return
 	}
 	if a.SyncFrom.IsZero() {

@@ -9,6 +9,7 @@ import (
 // ends, so that none gets shorter or longer: for when the clock was set
 // (rule M6). What s shares with others is not changed.
 func (s State) Edit(edit func(since time.Time) time.Time) State {
+	stale := s.DSFrom.Before(s.Entered)
 	synced := latest(s.ConvergedSince, s.DSSince, s.Grown)
 	along(edit, synced, &s.SyncFrom)
 	along(edit, s.DSAt, &s.HeldDS.Until, &s.AbsentFrom)
@@ -31,6 +32,9 @@ func (s State) Edit(edit func(since time.Time) time.Time) State {
 		change(edit, &k.Everywhere, &k.DSSince, &k.DSGone)
 	}
 	change(edit, &s.Grown, &s.ConvergedSince, &s.ConvergedAt, &s.DSSince, &s.SyncedAt, &s.DSAt, &s.DSFrom, &s.NSAt, &s.Entered)
+	if stale && !s.DSFrom.Before(s.Entered) {
+		s.DSFrom = time.Time{} // both are now
+	}
 	return s
 }
 

@@ -103,7 +103,7 @@ func (a *advance) keys() {
 		case no:
 			k.Everywhere, k.KnownFrom = time.Time{}, time.Time{}
 		case yes:
-			if k.Everywhere.IsZero() && len(lingering(&a.State, a.f)) == 0 {
+			if k.Everywhere.IsZero() && len(lingering(a.c, &a.State, a.f)) == 0 {
 				k.Everywhere, k.KnownFrom = a.look.At, latest(a.HeldKeys.After(a.look.At), a.leaversForgotten())
 			}
 		}

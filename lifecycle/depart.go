@@ -100,18 +100,18 @@ func (a *advance) leaversForgotten() time.Time {
 	return from
 }
 
-// belonged reports whether h was one of the zone's, not only a name that some
-// nameserver has in its NS RRset. Of one that a zone was seeded from there may be no
-// peer.
-func (h Host) belonged(f Facts) bool { return h.ParentRead || slices.Contains(f.Peers, h.Name) }
+// belonged reports whether h was one of the zone's and served its keys, and is not
+// only a name that some nameserver has in its NS RRset. Of one that a zone was seeded
+// from there may be no peer.
+func (h Host) belonged(f Facts) bool { return h.KeyTTL > 0 || slices.Contains(f.Peers, h.Name) }
 
-// lingering returns the hosts that are none of the zone's any more but that a
+// lingering returns the other providers' hosts that are none of the zone's any more but that a
 // nameserver of the target still names in NS: until that ends, resolvers ask hosts
 // that nobody looks at.
-func lingering(s *State, f Facts) []Host {
+func lingering(c Config, s *State, f Facts) []Host {
 	there := hosts(*s, f)
 	return slices.DeleteFunc(slices.Clone(s.Hosts), func(h Host) bool {
-		return len(h.ListedBy) == 0 || slices.Contains(there, h.Name) || !h.belonged(f)
+		return len(h.ListedBy) == 0 || c.own(h.Name) || slices.Contains(there, h.Name) || !h.belonged(f)
 	})
 }
 

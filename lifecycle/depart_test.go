@@ -316,6 +316,48 @@ func TestWhatComesWaitsForNSThatIsBehind(t *testing.T) {
 	}
 }
 
+// What we serve at a nameserver of ours that has left we know.
+func TestNothingWaitsForOurOwnLeaver(t *testing.T) {
+	const a2 = "ns2.example.net."
+	z := newLife(t)
+	z.c.Own = []string{a1, a2}
+	z.f.Target, z.f.NS = []string{a1, a2, b1}, []string{a1, a2, b1}
+	both := digests(ksk(1), ksk(2))
+	for range 30 {
+		z.pass(time.Hour).read(z.parent(both, a1, a2, b1), z.good(a1, a2, b1))
+	}
+	z.f.Target, z.f.NS = []string{a1, b1}, []string{a1, b1}
+	z.f.Keys = append(z.f.Keys, OwnKey{Key: zsk(9), SignsData: true, Published: z.now})
+	z.pass(time.Hour)
+	look := z.good(a1, b1).spoil(b1, func(s *Seen) { s.NS = []string{a1, a2, b1} })
+	for i := range look.Seen {
+		look.Seen[i].Keys = append(look.Seen[i].Keys, zsk(9))
+	}
+	z.read(z.parent(both, a1, b1), look)
+	if k := z.keyOf(zsk(9)); k.Everywhere.IsZero() {
+		t.Errorf("Expected the key to be everywhere, got %+v", k)
+	}
+}
+
+// The owner had wanted it once, but it never was there.
+func TestNothingWaitsForANameThatNeverServed(t *testing.T) {
+	z := settled(t)
+	both := digests(ksk(1), ksk(2))
+	z.f.Target = []string{a1, b1, c1}
+	z.pass(time.Hour).read(z.parent(both, a1, b1), Look{At: z.now, Seen: append(z.good(a1, b1).Seen, Seen{Host: c1, Silent: true, Why: "no answer"})})
+	z.f.Target = []string{a1, b1}
+	z.f.Keys = append(z.f.Keys, OwnKey{Key: zsk(9), SignsData: true, Published: z.now})
+	z.pass(time.Hour)
+	look := z.good(a1, b1).spoil(b1, func(s *Seen) { s.NS = []string{a1, b1, c1} })
+	for i := range look.Seen {
+		look.Seen[i].Keys = append(look.Seen[i].Keys, zsk(9))
+	}
+	z.read(z.parent(both, a1, b1), look)
+	if k := z.keyOf(zsk(9)); k.Everywhere.IsZero() {
+		t.Errorf("Expected the key to be everywhere, got %+v", k)
+	}
+}
+
 // A name that a nameserver has in its NS RRset, and nobody else ever had in one,
 // holds nothing up: providers add names of their own.
 func TestNothingWaitsForAStrayName(t *testing.T) {

@@ -135,6 +135,51 @@ func TestDSFromBeforeAKeyCameDoesNotCountForIt(t *testing.T) {
 	z.pass(time.Minute).read(z.parent(ds, a1), z.good(a1, b1)).expect(Converged, "until 2026-01-03T07:03:00Z")
 }
 
+// A provider's digest alone says that the key is to be in DS, too.
+func TestAKeyThatIsKnownByItsDigestIsNoOther(t *testing.T) {
+	z := settled(t)
+	both := z.f.Joint
+	ds := digests(ksk(1), ksk(2))
+	for range 3 {
+		z.f.Joint.CDNSKEY, z.f.Joint.Unmatched = both.CDNSKEY[:1], ds[1:]
+		z.pass(time.Hour).read(Parent{}, z.good(a1, b1)).expect(Complete)
+		z.f.Joint = both
+		z.pass(time.Hour).read(Parent{}, z.good(a1, b1)).expect(Complete)
+	}
+}
+
+// The others may have left out our keys, and the parent followed, while none of our
+// nameservers was wanted.
+func TestOurReturnWaitsForDSAnew(t *testing.T) {
+	z := settled(t)
+	ds := digests(ksk(1), ksk(2))
+	z.f.Target, z.f.NS = []string{b1}, []string{b1}
+	z.pass(time.Hour).read(z.parent(ds, b1), z.good(b1))
+	z.f.Target = []string{a1, b1}
+	z.pass(time.Hour)
+	cached := z.parent(ds, b1)
+	cached.DSFrom = z.now.Add(-time.Minute)
+	z.read(cached, z.good(a1, b1)).expect(Converged, "has not been read since a key came into CDS")
+	if k := z.keyOf(ksk(1)); !k.DSSince.IsZero() {
+		t.Errorf("Expected nothing to be known of our key in DS, got %+v", k)
+	}
+	z.pass(time.Minute).read(z.parent(ds, b1), z.good(a1, b1)).expect(Converged, "until")
+}
+
+// By a clock that was set back, a reading from before a key came is no newer.
+func TestAClockSetBackMakesNoReadingNewer(t *testing.T) {
+	s := State{DSFrom: epoch.Add(time.Hour), Entered: epoch.Add(2 * time.Hour)}
+	back := func(since time.Time) time.Time {
+		if since.After(epoch) {
+			return epoch
+		}
+		return since
+	}
+	if got := s.Edit(back); !got.DSFrom.Before(got.Entered) {
+		t.Errorf("Expected DS to be from before the key, got %+v", got)
+	}
+}
+
 func TestAKeyOfOursThatReturnsToCDSIsInDSOnlyOnceItWasReadAnew(t *testing.T) {
 	z := settled(t)
 	if k := z.keyOf(ksk(1)); k.DSSince.IsZero() {

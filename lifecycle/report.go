@@ -210,7 +210,7 @@ func unsynced(c Config, s State, f Facts) []string {
 	case s.DSStatus == observe.DSUnread:
 		return []string{"the parent's DS has not been read"}
 	case s.DSFrom.Before(s.Entered):
-		return []string{"the parent's DS has not been read since a key came into CDS"}
+		return []string{"the parent's DS has not been read since a key came into CDS, or only from a resolver's cache"}
 	case len(lacking) > 0:
 		var texts []string
 		for _, ref := range lacking {
@@ -219,7 +219,7 @@ func unsynced(c Config, s State, f Facts) []string {
 		return texts
 	case s.SyncFrom.IsZero():
 		var texts []string
-		for _, h := range lingering(&s, f) {
+		for _, h := range lingering(c, &s, f) {
 			texts = append(texts, fmt.Sprintf("NS at %s still names %s", strings.Join(h.ListedBy, ", "), h.Name))
 		}
 		return texts

@@ -85,7 +85,7 @@ func SeedFrom(zone string, ours []merge.Key, sets []Vouched, ds []merge.DS, now 
 }
 
 // Settle returns s once it is known (accounted) or not whether every external
-// nameserver, in NS or wanted there, has told its keys since, serves the joint
+// nameserver in NS, and each that was heard before, has told its keys since, serves the joint
 // sets without these, or has left. Then the secure entries go at once, and the DNSKEYs after as long
 // as caches may hold what they signed, if it is so until then (rule M2).
 func (s Seed) Settle(accounted bool, maxZoneTTL time.Duration, now time.Time) Seed {

@@ -304,8 +304,14 @@ func (z *zone) seed(now time.Time) {
 		}
 	}
 	// Nor is it known whose key is whose: one may be that of a provider which was
-	// heard before it had the key, or is not in NS yet.
-	collected, _ := z.imports(*s)
+	// heard before it had the key, but is not in NS yet.
+	wanted, _ := z.imports(*s)
+	for _, host := range wanted {
+		if peer(s.Peers, host) >= 0 {
+			hosts = append(hosts, host)
+		}
+	}
+	hosts = slices.DeleteFunc(hosts, z.distrusts)
 	told := func(host string) bool {
 		i := peer(s.Peers, host)
 		if i < 0 {
@@ -314,7 +320,7 @@ func (z *zone) seed(now time.Time) {
 		p := s.Peers[i] // it may come from a resolver's cache
 		return !p.Collected.Add(-p.Announcement.TTL).Before(s.Seed.At)
 	}
-	accounted := z.facts.looked && !s.Life.NSAt.Before(z.began) && !slices.ContainsFunc(append(hosts, collected...), func(h string) bool { return !told(h) })
+	accounted := z.facts.looked && !s.Life.NSAt.Before(z.began) && !slices.ContainsFunc(hosts, func(h string) bool { return !told(h) })
 	s.Seed = s.Seed.Settle(accounted, z.MaxZoneTTL, now)
 }
 

@@ -256,7 +256,7 @@ func TestMigrationToUsByOneChangeOfCNS(t *testing.T) {
 		n.delegate(ourNS)
 		w.until(e, lifecycle.Complete, 3*time.Hour)
 		w.expectKeys(seeded, with(w.ksk, p.ksk))
-		w.pass(30 * time.Hour)
+		w.pass(60 * time.Hour)
 		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
 		w.expectPhase(e, lifecycle.Single)
 	})
@@ -329,6 +329,7 @@ func TestASeedStaysUntilNoCacheIsOlder(t *testing.T) {
 		n := w.online()
 		p := newProvider(t)
 		w.peers.set(theirNS, verdict(fetch.Unreachable))
+		w.peers.set(theirNS2, verdict(fetch.Unreachable)) // whoever never was there holds nothing up
 		rolled := newPublic(t, 256)
 		n.serves(theirNS, p)
 		n.change(func(n *internet) {
@@ -336,7 +337,7 @@ func TestASeedStaysUntilNoCacheIsOlder(t *testing.T) {
 			h := n.hosts[theirNS]
 			h.dnskey = append(h.dnskey, rolled)
 		})
-		w.chain.change(true, func(c *chainZone) { c.ns, c.cns = []string{theirNS}, []string{ourNS, theirNS} })
+		w.chain.change(true, func(c *chainZone) { c.ns, c.cns = []string{theirNS}, []string{ourNS, theirNS, theirNS2} })
 		n.delegate(theirNS)
 		w.startMinutely()
 		w.pass(2 * time.Minute)
