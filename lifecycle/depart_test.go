@@ -343,16 +343,19 @@ func TestNothingWaitsForOurOwnLeaver(t *testing.T) {
 func TestNothingWaitsForANameThatNeverServed(t *testing.T) {
 	z := settled(t)
 	both := digests(ksk(1), ksk(2))
+	look := func(more ...Seen) Look {
+		l := z.good(a1, b1).spoil(b1, func(s *Seen) { s.NS = []string{a1, b1, c1} })
+		for i := range l.Seen {
+			l.Seen[i].Keys = append(l.Seen[i].Keys, zsk(9))
+		}
+		l.Seen = append(l.Seen, more...)
+		return l
+	}
 	z.f.Target = []string{a1, b1, c1}
-	z.pass(time.Hour).read(z.parent(both, a1, b1), Look{At: z.now, Seen: append(z.good(a1, b1).Seen, Seen{Host: c1, Silent: true, Why: "no answer"})})
+	z.pass(time.Hour).read(z.parent(both, a1, b1), look(Seen{Host: c1, Silent: true, Why: "no answer"}))
 	z.f.Target = []string{a1, b1}
 	z.f.Keys = append(z.f.Keys, OwnKey{Key: zsk(9), SignsData: true, Published: z.now})
-	z.pass(time.Hour)
-	look := z.good(a1, b1).spoil(b1, func(s *Seen) { s.NS = []string{a1, b1, c1} })
-	for i := range look.Seen {
-		look.Seen[i].Keys = append(look.Seen[i].Keys, zsk(9))
-	}
-	z.read(z.parent(both, a1, b1), look)
+	z.pass(time.Hour).read(z.parent(both, a1, b1), look())
 	if k := z.keyOf(zsk(9)); k.Everywhere.IsZero() {
 		t.Errorf("Expected the key to be everywhere, got %+v", k)
 	}
