@@ -22,9 +22,9 @@ func Advance(c Config, s State, f Facts, p Parent, l Look, now time.Time) State 
 	a.hear()
 	a.list()
 	a.converge()
+	a.depart()
 	a.sync()
 	a.keys()
-	a.depart()
 	a.Phase = a.phase()
 	return a.State
 }

@@ -89,11 +89,7 @@ func (a *advance) leaversForgotten() time.Time {
 	var from time.Time
 	there := hosts(a.State, a.f)
 	for _, h := range a.Hosts {
-		switch {
-		case a.c.own(h.Name) || !h.Delegated || slices.Contains(there, h.Name) || !h.belonged(a.f):
-		case h.Missing.IsZero():
-			from = latest(from, a.holdDown(h))
-		default:
+		if !a.c.own(h.Name) && h.Delegated && !slices.Contains(there, h.Name) && h.belonged(a.f) {
 			from = latest(from, h.Until)
 		}
 	}
@@ -105,13 +101,14 @@ func (a *advance) leaversForgotten() time.Time {
 // from there may be no peer.
 func (h Host) belonged(f Facts) bool { return h.KeyTTL > 0 || slices.Contains(f.Peers, h.Name) }
 
-// lingering returns the other providers' hosts that are none of the zone's any more but that a
-// nameserver of the target still names in NS: until that ends, resolvers ask hosts
-// that nobody looks at.
+// lingering returns the other providers' hosts that are none of the zone's any more
+// but that a nameserver of the target still names in NS, or the parent may, which
+// was not read since: until that ends, resolvers ask hosts that nobody looks at.
 func lingering(c Config, s *State, f Facts) []Host {
 	there := hosts(*s, f)
 	return slices.DeleteFunc(slices.Clone(s.Hosts), func(h Host) bool {
-		return len(h.ListedBy) == 0 || c.own(h.Name) || slices.Contains(there, h.Name) || !h.belonged(f)
+		named := len(h.ListedBy) > 0 || h.Delegated && h.Missing.IsZero()
+		return !named || c.own(h.Name) || slices.Contains(there, h.Name) || !h.belonged(f)
 	})
 }
 

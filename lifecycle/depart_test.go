@@ -316,6 +316,36 @@ func TestWhatComesWaitsForNSThatIsBehind(t *testing.T) {
 	}
 }
 
+// While the parent cannot be read it may go on naming a leaver, for whatever TTL.
+func TestWhatComesWaitsForTheParentThatMayNameALeaver(t *testing.T) {
+	z := settled(t)
+	both := digests(ksk(1), ksk(2))
+	z.f.Target, z.f.NS, z.f.Peers = []string{a1, c1}, []string{a1, c1}, []string{b1, c1}
+	z.f.Keys = append(z.f.Keys, OwnKey{Key: zsk(9), SignsData: true, Published: z.now})
+	z.s.ParentNS = []string{a1, c1} // it came to name b1 after it was read
+	look := func() Look {
+		l := z.good(a1, c1)
+		for i := range l.Seen {
+			l.Seen[i].Keys = append(l.Seen[i].Keys, zsk(9))
+		}
+		return l
+	}
+	unread := z.parent(both)
+	unread.NSRead, unread.NS, unread.NSTTL = false, nil, 0
+	for range 10 {
+		z.pass(time.Hour)
+		unread.At, unread.DSFrom = z.now, z.now
+		z.read(unread, look()).expect(Converged, "the parent's NS, which has not been read since, may still name "+b1)
+		if k := z.keyOf(zsk(9)); !k.Everywhere.IsZero() {
+			t.Fatalf("Expected a key that %s may lack not to be everywhere, got %+v", b1, k)
+		}
+	}
+	z.pass(time.Hour).read(z.parent(both, a1, c1), look()).expect(Converged, "until")
+	if k := z.keyOf(zsk(9)); !k.KnownFrom.Equal(z.now.Add(72 * time.Hour)) {
+		t.Errorf("Expected the key to be known once caches have forgotten %s, got %+v", b1, k)
+	}
+}
+
 // What we serve at a nameserver of ours that has left we know.
 func TestNothingWaitsForOurOwnLeaver(t *testing.T) {
 	const a2 = "ns2.example.net."

@@ -220,7 +220,11 @@ func unsynced(c Config, s State, f Facts) []string {
 	case s.SyncFrom.IsZero():
 		var texts []string
 		for _, h := range lingering(c, &s, f) {
-			texts = append(texts, fmt.Sprintf("NS at %s still names %s", strings.Join(h.ListedBy, ", "), h.Name))
+			text := fmt.Sprintf("NS at %s still names %s", strings.Join(h.ListedBy, ", "), h.Name)
+			if len(h.ListedBy) == 0 {
+				text = fmt.Sprintf("the parent's NS, which has not been read since, may still name %s", h.Name)
+			}
+			texts = append(texts, text)
 		}
 		return texts
 	}
