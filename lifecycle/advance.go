@@ -265,6 +265,7 @@ func Unnamed(zone string, ds []merge.DS, j merge.Joint) []merge.Ref {
 // readNS takes over what the parent delegates to.
 func (a *advance) readNS(p Parent) {
 	before := a.NSAt
+	former := a.longest(func(h Host) Held { return h.Parent })
 	if p.NSRead {
 		a.NSAt, a.ParentNS, a.delegated = p.At, union(p.NS), true
 		a.remember()
@@ -274,10 +275,10 @@ func (a *advance) readNS(p Parent) {
 		switch {
 		case !p.NSRead:
 		case slices.Contains(p.NS, h.Name):
-			h.Parent, h.Delegated = h.Parent.read(p.At, p.NSTTL), true
+			h.Parent, h.Delegated = h.Parent.enter(p.At, former, p.NSTTL), true
 		case h.Child.TTL > 0 || h.Child.Until.After(before):
 			// The parent may have named it, as the zone did, until just now.
-			h.Parent = h.Parent.read(p.At, p.NSTTL).read(p.At, 0)
+			h.Parent = h.Parent.enter(p.At, former, p.NSTTL).read(p.At, 0)
 		default:
 			h.Parent = h.Parent.read(p.At, 0)
 		}
@@ -285,6 +286,15 @@ func (a *advance) readNS(p Parent) {
 			h.ParentRead = true
 		}
 	}
+}
+
+// longest returns the TTL of an NS RRset as it was last read.
+func (s *State) longest(of func(Host) Held) time.Duration {
+	var ttl time.Duration
+	for _, h := range s.Hosts {
+		ttl = max(ttl, of(h).TTL)
+	}
+	return ttl
 }
 
 // hear takes over which nameservers were heard.
@@ -316,6 +326,7 @@ func (a *advance) list() {
 		seen, asked := a.look.seen(name)
 		return (!asked || seen.Silent) && !excused(&a.State, a.f, name, a.now)
 	})
+	former := a.longest(func(h Host) Held { return h.Child })
 	for i := range a.Hosts {
 		h := &a.Hosts[i]
 		var ttl time.Duration
@@ -340,7 +351,11 @@ func (a *advance) list() {
 		if slices.Contains(a.f.NS, h.Name) {
 			ttl = max(ttl, a.f.NSTTL)
 		}
-		h.Child, h.Delegated = h.Child.read(a.now, ttl), h.Delegated || ttl > 0
+		if ttl > 0 {
+			h.Child, h.Delegated = h.Child.enter(a.now, former, ttl), true
+		} else {
+			h.Child = h.Child.read(a.now, 0)
+		}
 		if seen, ok := a.look.seen(h.Name); ok && len(seen.NS) > 0 {
 			h.Differs = !slices.Equal(union(seen.NS), union(a.f.Target))
 		}

@@ -316,6 +316,32 @@ func TestWhatComesWaitsForNSThatIsBehind(t *testing.T) {
 	}
 }
 
+// Between two readings a host may come into the parent's NS, and the TTL be lowered.
+func TestAHostThatCameBeforeTheTTLWasLoweredIsHeldThatLong(t *testing.T) {
+	z := newLife(t)
+	lowered := z.parent(nil, a1, b1)
+	lowered.NSTTL = time.Minute
+	z.read(z.parent(nil, a1), z.good(a1, b1))
+	z.f.NS = []string{a1, b1}
+	z.f.NSTTL = time.Minute
+	z.pass(time.Minute)
+	lowered.At = z.now
+	z.read(lowered, z.good(a1, b1))
+	h := z.s.host(b1)
+	if got := h.Parent.After(z.now); !got.Equal(z.now.Add(48 * time.Hour)) {
+		t.Errorf("Expected the parent's NS to be held for the TTL before, got until %v", got)
+	}
+	if got := h.Child.After(z.now); !got.Equal(z.now.Add(2 * time.Hour)) {
+		t.Errorf("Expected the zone's NS to be held for the TTL before, got until %v", got)
+	}
+	until := h.Parent.Until
+	z.pass(time.Minute)
+	lowered.At = z.now
+	if z.read(lowered, z.good(a1, b1)); !z.s.host(b1).Parent.Until.Equal(until) {
+		t.Error("Expected no more to come of it")
+	}
+}
+
 // While the parent cannot be read it may go on naming a leaver, for whatever TTL.
 func TestWhatComesWaitsForTheParentThatMayNameALeaver(t *testing.T) {
 	z := settled(t)

@@ -20,6 +20,16 @@ func (h Held) read(now time.Time, ttl time.Duration) Held {
 	return h
 }
 
+// enter returns h after a reading at now that found something with a TTL in an RRset
+// that was last read with the TTL former. If it was not in there then, it may have
+// come in before the TTL was lowered.
+func (h Held) enter(now time.Time, former, ttl time.Duration) Held {
+	if h.TTL == 0 {
+		h = h.read(now, former)
+	}
+	return h.read(now, ttl)
+}
+
 // After returns from when no cache holds what was last answered at a time not
 // earlier than the last reading.
 func (h Held) After(last time.Time) time.Time {
