@@ -17,9 +17,10 @@ import (
 const (
 	// recordVersion is the first octet of a record: what follows is as in
 	// layout.go. It changes when that does.
-	recordVersion = 2
+	recordVersion = 3
 
-	// jsonVersion is that of records of earlier versions of mske, which are read.
+	// jsonVersion is that of records of early versions of mske. They are read, as
+	// are all between.
 	jsonVersion = 1
 
 	// maxRecord bounds a record in octets: the most keys of the greatest size
@@ -89,14 +90,15 @@ const usualRecord = 4096
 
 // append appends what z says.
 func (z Zone) append(octets []byte) ([]byte, error) {
-	c := coder{octets: octets, numbers: make(map[string]int)}
+	c := coder{version: recordVersion, octets: octets, numbers: make(map[string]int)}
 	c.zone(&z)
 	return c.octets, c.err
 }
 
-// parseZone returns what octets say, which is nothing but a zone's state.
-func parseZone(octets []byte) (z Zone, err error) {
-	c := coder{reading: true, octets: octets}
+// parseZone returns what octets say, which is nothing but a zone's state, in the
+// layout of a version.
+func parseZone(version byte, octets []byte) (z Zone, err error) {
+	c := coder{version: version, reading: true, octets: octets}
 	if c.zone(&z); c.err == nil && len(c.octets) > 0 {
 		c.fail(errAfter)
 	}
@@ -127,7 +129,7 @@ func parse(record []byte) (z Zone, err error) {
 		return Zone{}, errors.New("too short")
 	case len(record) > maxRecord:
 		return Zone{}, fmt.Errorf("%d octets, more than %d", len(record), maxRecord)
-	case record[0] != recordVersion && record[0] != jsonVersion:
+	case record[0] < jsonVersion || record[0] > recordVersion:
 		return Zone{}, fmt.Errorf("version %d, this version of mske reads those up to %d only", record[0], recordVersion)
 	}
 	text := record[recordHeader:]
@@ -137,7 +139,7 @@ func parse(record []byte) (z Zone, err error) {
 	if record[0] == jsonVersion {
 		return parseJSON(text)
 	}
-	return parseZone(text)
+	return parseZone(record[0], text)
 }
 
 func parseJSON(text []byte) (z Zone, err error) {

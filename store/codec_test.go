@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -136,5 +137,17 @@ func TestALifeIsBounded(t *testing.T) {
 		if _, err := encode(Key("example.org.", hosts), z); err == nil {
 			t.Errorf("Expected too many %s to be refused", name)
 		}
+	}
+}
+
+// testdata/version2.record was written by the last mske of that version.
+func TestRecordsOfVersion2AreRead(t *testing.T) {
+	record, err := os.ReadFile("testdata/version2.record")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := decode(Key("example.org.", hosts), record)
+	if want := testZone("example.org.", 2); err != nil || z.Digest() != want.Digest() {
+		t.Errorf("Expected\n%+v\ngot\n%+v: %v", want, z, err)
 	}
 }

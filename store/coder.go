@@ -13,6 +13,7 @@ import (
 // that they cannot differ. Numbers are variable-length; a text that was there
 // before is its number, since a record names each key and each host many times.
 type coder struct {
+	version byte // of the record
 	reading bool
 	octets  []byte // written so far, or still to be read
 	texts   []string

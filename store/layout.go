@@ -10,7 +10,8 @@ import (
 	"github.com/coredns-mske/mske/serve"
 )
 
-// zone codes all of a record. Whatever changes here is a new recordVersion.
+// zone codes all of a record. Whatever changes here is a new recordVersion, and
+// records of the versions before are still read.
 func (c *coder) zone(z *Zone) {
 	c.name(&z.Name)
 	c.names(&z.Nameservers)
@@ -78,7 +79,10 @@ func (c *coder) peer(p *merge.Peer) {
 
 func (c *coder) life(s *lifecycle.State) {
 	c.text((*string)(&s.Phase))
-	c.time(&s.ConvergedSince, &s.ConvergedAt, &s.DSSince, &s.SyncFrom, &s.SyncedAt, &s.DSAt, &s.DSFrom, &s.NSAt, &s.Entered, &s.Grown, &s.AbsentFrom)
+	c.time(&s.ConvergedSince, &s.ConvergedAt, &s.DSSince, &s.SyncFrom, &s.SyncedAt, &s.DSAt, &s.NSAt, &s.Grown, &s.AbsentFrom)
+	if c.version >= 3 {
+		c.time(&s.DSFrom, &s.Entered)
+	}
 	small(c, &s.DSStatus)
 	c.digests(&s.DS, MaxDS)
 	c.names(&s.ParentNS)

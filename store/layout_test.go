@@ -58,7 +58,7 @@ func reread(t *testing.T, z Zone) (octets []byte, again Zone) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err = parseZone(octets); err != nil {
+	if again, err = parseZone(recordVersion, octets); err != nil {
 		t.Fatal(err)
 	}
 	return octets, again
@@ -80,7 +80,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 		t.Errorf("Expected\n%+v\ngot\n%+v", z, got)
 	}
 	for n := range octets {
-		if _, err := parseZone(octets[:n]); err == nil {
+		if _, err := parseZone(recordVersion, octets[:n]); err == nil {
 			t.Errorf("Expected the first %d octets of %d to be refused", n, len(octets))
 		}
 	}
