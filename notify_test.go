@@ -13,6 +13,8 @@ import (
 	"github.com/coredns/coredns/plugin/test"
 
 	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/internal/daemon"
 )
 
 // newNotify returns a NOTIFY.
@@ -135,13 +137,13 @@ func (p *primary) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 // what we wanted to know.
 func TestNotifyReachesTheSecondaryBehindUs(t *testing.T) {
 	from := &primary{serial: 1}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", daemon.FreePort(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	pc, err := net.ListenPacket("udp", l.Addr().String())
 	if err != nil {
-		t.Skip("the port is taken")
+		t.Fatal(err)
 	}
 	for _, s := range []*dns.Server{{Listener: l, Handler: from}, {PacketConn: pc, Handler: from}} {
 		go s.ActivateAndServe()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/internal/daemon"
 	"github.com/coredns-mske/mske/internal/lab"
 )
 
@@ -31,13 +32,14 @@ type endpoint struct {
 func listen(t *testing.T, reply func(network string, r *dns.Msg) *dns.Msg) *endpoint {
 	t.Helper()
 	e := new(endpoint)
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	addr := net.JoinHostPort("127.0.0.1", daemon.FreePort(t))
+	pc, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		t.Skip("the port is taken")
+		t.Fatal(err)
 	}
 	e.addr = netip.MustParseAddrPort(pc.LocalAddr().String())
 	handle := func(network string) dns.HandlerFunc {

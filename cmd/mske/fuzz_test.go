@@ -94,7 +94,7 @@ func FuzzKeyDirectory(f *testing.F) {
 		dir := t.TempDir()
 		for name, text := range map[string]string{base + ".key": public, base + ".private": private} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-				t.Skip(err)
+				return // no name for a file
 			}
 		}
 		a := announceArgs{zone: "example.co.uk.", hosts: []string{"ns1.example.net."}, dir: dir}
