@@ -16,27 +16,36 @@ const (
 )
 
 // packLower returns name in wire form and lower case (RFC 4034 section 6.2).
-func packLower(name string) ([]byte, error) { return packLowerInto(make([]byte, maxName), name) }
+func packLower(name string) ([]byte, error) {
+	wire, err := pack(name)
+	for off := 0; err == nil && wire[off] != 0; off += 1 + int(wire[off]) {
+		label := wire[off+1 : off+1+int(wire[off])]
+		for i, b := range label {
+			label[i] = lower(b)
+		}
+	}
+	return wire, err
+}
 
-// packLowerInto is packLower into wire, which has room for any name.
-func packLowerInto(wire []byte, name string) ([]byte, error) {
+// pack returns name in wire form.
+func pack(name string) ([]byte, error) {
 	if name == "" {
 		return nil, dns.ErrFqdn
 	}
+	wire := make([]byte, maxName)
 	n, err := dns.PackDomainName(name, wire, 0, nil, false)
 	if err != nil {
 		return nil, fmt.Errorf("%.1100q is not a domain name: %w", name, err)
 	}
-	wire = wire[:n]
-	for off := 0; wire[off] != 0; off += 1 + int(wire[off]) {
-		label := wire[off+1 : off+1+int(wire[off])]
-		for i, b := range label {
-			if 'A' <= b && b <= 'Z' {
-				label[i] = b + 'a' - 'A'
-			}
-		}
+	return wire[:n], nil
+}
+
+// lower returns an octet of a label in lower case.
+func lower(b byte) byte {
+	if 'A' <= b && b <= 'Z' {
+		b += 'a' - 'A'
 	}
-	return wire, nil
+	return b
 }
 
 // sortKey returns what identifies a name, however it is written: its labels,
@@ -44,15 +53,19 @@ func packLowerInto(wire []byte, name string) ([]byte, error) {
 // canonical order of names (RFC 4034 section 6.1), and the key of a name is a
 // prefix of the keys of all names below it. For that, the octets 0 and 1 of a
 // label are written as 1 1 and 1 2.
-func sortKey(name string) ([]byte, error) { return appendSortKey(make([]byte, 0, 2*maxName), name) }
-
-// appendSortKey appends what sortKey returns to key.
-func appendSortKey(key []byte, name string) ([]byte, error) {
-	var room [maxName]byte
-	wire, err := packLowerInto(room[:], name)
+func sortKey(name string) ([]byte, error) {
+	wire, err := pack(name)
 	if err != nil {
 		return nil, err
 	}
+	return appendSortKey(make([]byte, 0, maxKey), wire), nil
+}
+
+// maxKey is how many octets the key of a name has at most.
+const maxKey = 2 * maxName
+
+// appendSortKey appends what sortKey returns of a name in wire form to key.
+func appendSortKey(key, wire []byte) []byte {
 	var starts [maxLabels]uint8
 	n := 0
 	for off := 0; wire[off] != 0; off += 1 + int(wire[off]) {
@@ -66,11 +79,11 @@ func appendSortKey(key []byte, name string) ([]byte, error) {
 				key = append(key, 1)
 				b++
 			}
-			key = append(key, b)
+			key = append(key, lower(b))
 		}
 		key = append(key, 0)
 	}
-	return key, nil
+	return key
 }
 
 // parentKey returns the key of the name above that of key, which is not the

@@ -157,38 +157,36 @@ func (s *Subtree) AppendReply(buf []byte, r *dns.Msg, size int) ([]byte, bool) {
 	case dns.TypeNXNAME, dns.TypeAXFR, dns.TypeIXFR, dns.TypeANY, dns.TypeRRSIG:
 		return buf, false
 	}
-	var room [2 * maxName]byte
-	key, err := appendSortKey(room[:0], q.Name)
-	if err != nil || len(key) < len(s.suffix) || string(key[:len(s.suffix)]) != string(s.suffix) {
+	kept := uint16(flagsKept)
+	if !s.config.Delegated && wantsCompact(r) {
+		kept = flagDO | flagCO // as in an OPT record of our own, see addOPT
+	}
+	m := startMessage(buf, r, size, kept)
+	key := m.key()
+	if !bytes.HasPrefix(key, s.suffix) {
 		return buf, false
 	}
 	n := s.nodes[string(key)]
-	set := n.set(q.Qtype)
-	if set == nil && n != nil && q.Qtype == dns.TypeNSEC {
-		set = n.nsec
-	}
-	if !s.config.Delegated {
-		if set == nil {
-			return buf, false
-		}
-		kept := uint16(flagsKept)
-		if wantsCompact(r) {
-			kept = flagDO | flagCO // as in an OPT record of our own, see addOPT
-		}
-		m := startMessage(buf, r, size, kept)
-		m.answer(set)
-		return m.finish()
-	}
-	if n == s.apex && (q.Qtype == dns.TypeDS || slices.Contains(s.failing, q.Qtype)) {
+	set := n.ready(q.Qtype)
+	switch {
+	case !s.config.Delegated && set == nil:
 		return buf, false
-	}
-	m := startMessage(buf, r, size, flagsKept)
-	if set != nil {
+	case s.config.Delegated && n == s.apex && (q.Qtype == dns.TypeDS || slices.Contains(s.failing, q.Qtype)):
+		return buf, false
+	case set != nil:
 		m.answer(set)
-	} else {
+	default:
 		m.deny(s, key, n)
 	}
 	return m.finish()
+}
+
+// ready returns the RRset of a type, with NSEC among these, nil if there is none.
+func (n *node) ready(qtype uint16) *RRset {
+	if set := n.set(qtype); set != nil || n == nil || qtype != dns.TypeNSEC {
+		return set
+	}
+	return n.nsec
 }
 
 // message is an answer in the making.
@@ -220,7 +218,7 @@ func startMessage(buf []byte, r *dns.Msg, size int, kept uint16) message {
 		m.flags |= flagCD
 	}
 	q := r.Question[0]
-	buf = slices.Grow(buf[:0], headerSize+questionRoom)[:headerSize+questionRoom]
+	buf = slices.Grow(buf[:0], headerSize+questionRoom+maxKey)[:headerSize+questionRoom]
 	end, err := dns.PackDomainName(q.Name, buf, headerSize, nil, false)
 	// The root has nothing to point to.
 	if err != nil || q.Name == "" || q.Name == "." {
@@ -232,6 +230,17 @@ func startMessage(buf []byte, r *dns.Msg, size int, kept uint16) message {
 	m.buf = binary.BigEndian.AppendUint16(buf, q.Qclass)
 	m.length = len(m.buf)
 	return m
+}
+
+// key returns the sort key of the name in the question, nil if m has failed. It
+// lies in the room behind m, not on a stack: a goroutine begins with a small one
+// for each query, and growing it costs more than all the rest here. So it lasts
+// until something is added to m.
+func (m *message) key() []byte {
+	if m.failed {
+		return nil
+	}
+	return appendSortKey(m.buf[len(m.buf):], m.buf[headerSize:])
 }
 
 // answer adds set as the answer, as much of it as there is room for.
@@ -263,6 +272,8 @@ func (s *RRset) compressible() bool { return s.rrtype() == dns.TypeNS || s.rrtyp
 
 // deny adds a denial of what the question asks for, as Subtree.deny.
 func (m *message) deny(s *Subtree, key []byte, n *node) {
+	var room [maxKey + 2]byte // for a wildcard in place of the last label
+	key = append(room[:0], key...)
 	if n == nil {
 		m.flags |= dns.RcodeNameError
 	}
@@ -279,8 +290,7 @@ func (m *message) deny(s *Subtree, key []byte, n *node) {
 	for s.nodes[string(closest)] == nil {
 		closest = parentKey(closest)
 	}
-	var room [2*maxName + 2]byte
-	wildcard := append(append(room[:0], closest...), '*', 0)
+	wildcard := append(closest, '*', 0)
 	if second := s.at(wildcard); second != first {
 		m.authority(second.nsec, false)
 	}
