@@ -198,13 +198,13 @@ func (m *MSKE) serveApex(ctx context.Context, z *zone, w dns.ResponseWriter, r *
 	reply, answer := view.Reply(r)
 	switch answer {
 	case serve.Served:
-		return m.write(ctx, kindApex, w, r, reply)
+		return m.write(ctx, kindApex, w, r, reply, view)
 	case serve.Withheld:
 		reply, err := m.noData(ctx, z, view, r)
 		if err != nil {
 			return m.fail(ctx, r, err)
 		}
-		return m.write(ctx, kindApex, w, r, reply)
+		return m.write(ctx, kindApex, w, r, reply, nil)
 	}
 	return m.fail(ctx, r, fmt.Errorf("zone %s: %w", z.name, errNotReady))
 }
@@ -260,11 +260,10 @@ func (m *MSKE) serveSubtree(ctx context.Context, s site, w dns.ResponseWriter, r
 	case err != nil:
 		return m.fail(ctx, r, err)
 	}
-	kind := kindSignaling
 	if len(reply.Answer) == 0 {
-		kind = kindDenial
+		return m.write(ctx, kindDenial, w, r, reply, nil)
 	}
-	return m.write(ctx, kind, w, r, reply)
+	return m.write(ctx, kindSignaling, w, r, reply, view)
 }
 
 // serveCorrected lets the next plugin answer. What its answer says about the
@@ -304,10 +303,15 @@ func (m *MSKE) correcting(ctx context.Context, z *zone, w dns.ResponseWriter, r 
 	return &corrector{ResponseWriter: w, ctx: ctx, handler: m, zone: z, view: view, request: r}
 }
 
-// write sends reply to the client.
-func (m *MSKE) write(ctx context.Context, kind kind, w dns.ResponseWriter, r, reply *dns.Msg) (int, error) {
+// write sends reply to the client. Its records are those of view, unless that is
+// nil.
+func (m *MSKE) write(ctx context.Context, kind kind, w dns.ResponseWriter, r, reply *dns.Msg, view octetsReplier) (int, error) {
 	m.counts.count(ctx, kind, r.Question[0].Qtype)
-	if err := w.WriteMsg(reply); err != nil {
+	send := w.WriteMsg
+	if view != nil {
+		send = func(reply *dns.Msg) error { return writeThrough(w, reply, view) }
+	}
+	if err := send(reply); err != nil {
 		return dns.RcodeSuccess, plugin.Error(pluginName, err)
 	}
 	return dns.RcodeSuccess, nil

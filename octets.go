@@ -2,10 +2,9 @@ package mske
 
 import (
 	"context"
-	"reflect"
+	"crypto/tls"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/edns"
@@ -21,6 +20,9 @@ type octetsReplier interface {
 	// AppendReply appends the answer to r for a client that takes size octets
 	// to buf, which is empty. If it reports false, it has none.
 	AppendReply(buf []byte, r *dns.Msg, size int) ([]byte, bool)
+
+	// RRset returns the RRset that q is answered with, nil if there is none.
+	RRset(q dns.Question) *serve.RRset
 }
 
 var (
@@ -42,11 +44,11 @@ var buffers = sync.Pool{New: func() any {
 // nobody on the way to the client needs a message (rule S4). It reports whether
 // it did. An answer without records counts as a denial.
 func (m *MSKE) writeOctets(ctx context.Context, kind kind, w dns.ResponseWriter, r *dns.Msg, view octetsReplier) (sent bool, err error) {
-	to := direct(w, r)
-	if to == nil {
+	to := routeOf(w)
+	if !to.bare || !to.of(r) || !plain(r) {
 		return false, nil
 	}
-	state := request.Request{Req: r, W: to}
+	state := request.Request{Req: r, W: to.server}
 	room := buffers.Get().(*[]byte)
 	defer buffers.Put(room)
 	wire, ok := view.AppendReply(*room, r, state.Size())
@@ -58,7 +60,7 @@ func (m *MSKE) writeOctets(ctx context.Context, kind kind, w dns.ResponseWriter,
 		kind = kindDenial
 	}
 	m.counts.count(ctx, kind, r.Question[0].Qtype)
-	if _, err := to.Write(wire); err != nil {
+	if _, err := to.server.Write(wire); err != nil {
 		return true, plugin.Error(pluginName, err)
 	}
 	return true, nil
@@ -67,30 +69,50 @@ func (m *MSKE) writeOctets(ctx context.Context, kind kind, w dns.ResponseWriter,
 // truncated reports whether a message has the TC flag.
 func truncated(wire []byte) bool { return wire[2]&0x02 != 0 }
 
-// direct returns the writer that the server made for the answer to r, if w is
-// that writer, with nothing around it but what plugins are called with, and if
-// octets that are written to it are what the client gets. Otherwise it returns nil. What more the server does with a
-// message, it does in request.ScrubWriter: adding an OPT record and truncating.
-func direct(w dns.ResponseWriter, r *dns.Msg) dns.ResponseWriter {
-	scrub, ok := unwrapped(w).(*request.ScrubWriter)
-	if !ok || !plain(r) {
-		return nil
+// writeThrough sends reply by way of the writers of other plugins. If these leave
+// its records as they are, which are copies of those of view, packing the message,
+// most of its cost, is replaced by octets that were packed beforehand.
+func writeThrough(w dns.ResponseWriter, reply *dns.Msg, view octetsReplier) error {
+	to := routeOf(w)
+	if to.server == nil {
+		return w.WriteMsg(reply)
 	}
-	if scrubbed.pointer(reflect.ValueOf(scrub).Elem()) != reflect.ValueOf(r).Pointer() {
-		return nil // a plugin changed the question, in a copy
+	set := view.RRset(reply.Question[0])
+	if set == nil {
+		return w.WriteMsg(reply)
 	}
-	inner := reflect.ValueOf(scrub.ResponseWriter)
-	t := transport.Load()
-	if t == nil || t.of != inner.Type() {
-		if t = transportOf(inner.Type()); t == nil {
-			return nil
-		}
-		transport.Store(t)
+	defer func() { to.scrub.ResponseWriter = to.server }()
+	to.scrub.ResponseWriter = &packer{to.server, set}
+	return w.WriteMsg(reply)
+}
+
+// packer is in front of the server's writer for as long as a message is written,
+// and packs it.
+type packer struct {
+	dns.ResponseWriter
+	set *serve.RRset
+}
+
+// WriteMsg implements the dns.ResponseWriter interface.
+func (p *packer) WriteMsg(m *dns.Msg) error {
+	room := buffers.Get().(*[]byte)
+	defer buffers.Put(room)
+	wire, ok := p.set.AppendMessage(*room, m)
+	if !ok {
+		return p.ResponseWriter.WriteMsg(m)
 	}
-	if writes := inner.Elem().FieldByIndex(t.writer).Elem(); !writes.IsValid() || writes.Type() != t.of || writes.Pointer() != inner.Pointer() {
-		return nil // dnsserver.Config.UDPDecorateWriterFunc sees what WriteMsg packs alone
+	*room = wire[:0]
+	_, err := p.ResponseWriter.Write(wire)
+	return err
+}
+
+// ConnectionState implements the dns.ConnectionStater interface as the server's
+// writer does.
+func (p *packer) ConnectionState() *tls.ConnectionState {
+	if s, ok := p.ResponseWriter.(dns.ConnectionStater); ok {
+		return s.ConnectionState()
 	}
-	return scrub.ResponseWriter
+	return nil
 }
 
 // plain reports whether r has nothing that an answer depends on but its question
@@ -105,86 +127,4 @@ func plain(r *dns.Msg) bool {
 		return ok && !slices.ContainsFunc(opt.Option, func(o dns.EDNS0) bool { return edns.SupportedOption(o.Option()) })
 	}
 	return false
-}
-
-// unwrapped returns what is in w below the wrappers that plugin.NextOrFailure
-// puts around a writer for each plugin. They do nothing but tell the prometheus
-// plugin, if that is the next writer, who answers.
-func unwrapped(w dns.ResponseWriter) dns.ResponseWriter {
-	for wrapper.of != nil && reflect.TypeOf(w) == wrapper.of {
-		w, _ = reflect.ValueOf(w).Elem().FieldByIndex(wrapper.writer).Interface().(dns.ResponseWriter)
-	}
-	return w
-}
-
-// wrapper is the type of these wrappers, which is not exported, and where the
-// writer is in it. Its type is nil if the plugin package has none, or another
-// than we know.
-var wrapper = func() (wrapped writerType) {
-	learn := plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, _ *dns.Msg) (int, error) {
-		t := reflect.TypeOf(w)
-		if t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct || t.Elem().PkgPath() != reflect.TypeFor[plugin.Plugin]().PkgPath() {
-			return dns.RcodeSuccess, nil
-		}
-		if f, ok := t.Elem().FieldByName("ResponseWriter"); ok && f.Type == reflect.TypeFor[dns.ResponseWriter]() {
-			wrapped = writerType{of: t, writer: f.Index}
-		}
-		return dns.RcodeSuccess, nil
-	})
-	_, _ = plugin.NextOrFailure(pluginName, learn, noContext{}, new(request.ScrubWriter), new(dns.Msg))
-	return wrapped
-}()
-
-// noContext is the context of no query, in which there is nothing.
-type noContext struct{ context.Context }
-
-// Value implements the context.Context interface.
-func (noContext) Value(any) any { return nil }
-
-// field is where a struct has a pointer.
-type field []int
-
-// scrubbed is the request in a request.ScrubWriter.
-var scrubbed = func() field {
-	f, ok := reflect.TypeFor[request.ScrubWriter]().FieldByName("req")
-	if !ok || f.Type != reflect.TypeFor[*dns.Msg]() {
-		return nil
-	}
-	return f.Index
-}()
-
-// pointer returns the pointer, 0 if there is no such field.
-func (f field) pointer(v reflect.Value) uintptr {
-	if f == nil {
-		return 0
-	}
-	return v.FieldByIndex(f).Pointer()
-}
-
-// writerType is a type of writers that its package does not export.
-type writerType struct {
-	of     reflect.Type
-	writer field // what it writes to
-}
-
-// transport is the type of the writers of UDP, TCP and DoT, known since the first
-// query, as miekg/dns has no way to make one. The writers of DoH, DoQ and gRPC
-// are other types and want messages.
-var transport atomic.Pointer[writerType]
-
-// transportOf returns t if it is the type of a server's writer. Like this, not
-// by trying: what is written, in whichever way, has gone out.
-func transportOf(t reflect.Type) *writerType {
-	if t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
-		return nil
-	}
-	s := t.Elem()
-	if s.PkgPath() != reflect.TypeFor[dns.Msg]().PkgPath() || s.Name() != "response" {
-		return nil
-	}
-	f, ok := s.FieldByName("writer")
-	if !ok || f.Type != reflect.TypeFor[dns.Writer]() {
-		return nil
-	}
-	return &writerType{of: t, writer: f.Index}
 }

@@ -120,6 +120,10 @@ func (a *Apex) Set(qtype uint16) ApexSet {
 	return ApexSet{}
 }
 
+// RRset returns the RRset that q, a question for a type at the apex, is answered
+// with, nil if there is none.
+func (a *Apex) RRset(q dns.Question) *RRset { return a.Set(q.Qtype).RRset }
+
 // Reply answers r, a question for a type at the apex that a answers. What is
 // withheld has no reply: which other types there are, only the plugin chain
 // knows.

@@ -26,6 +26,9 @@ const (
 	flagAA = 1 << 10
 	flagTC = 1 << 9
 	flagRD = 1 << 8
+	flagRA = 1 << 7
+	flagZ  = 1 << 6
+	flagAD = 1 << 5
 	flagCD = 1 << 4
 
 	flagDO = 1 << 15
@@ -189,6 +192,49 @@ func (n *node) ready(qtype uint16) *RRset {
 	return n.nsec
 }
 
+// AppendMessage appends m as m.Pack would return it to buf, which is empty, the
+// owners compressed, if its answer is copies of the records of s as Reply makes
+// them, whatever the server and plugins have done to the rest. It reports
+// whether it could.
+func (s *RRset) AppendMessage(buf []byte, m *dns.Msg) ([]byte, bool) {
+	o := &s.octets
+	if o.wire == nil || len(m.Question) != 1 || len(m.Ns) > 0 || m.Rcode != dns.RcodeSuccess || !s.holds(m.Answer, m.Question[0].Name) {
+		return buf, false
+	}
+	var opt *dns.OPT
+	switch len(m.Extra) {
+	case 0:
+	case 1:
+		var ok bool
+		if opt, ok = m.Extra[0].(*dns.OPT); !ok || len(opt.Option) > 0 || opt.Hdr.Name != "." || opt.Version() != 0 {
+			return buf, false
+		}
+	default:
+		return buf, false
+	}
+	w := message{opt: opt, kept: 0xffff, size: dns.MaxMsgSize, flags: flags(&m.MsgHdr)}
+	w.question(buf, m.Id, m.Question[0])
+	w.add(o, len(m.Answer))
+	return w.finish()
+}
+
+// flags returns the flags of a header, with the opcode but without the RCODE.
+func flags(h *dns.MsgHdr) uint16 {
+	bits := uint16(h.Opcode) << 11
+	for _, f := range [...]struct {
+		set bool
+		bit uint16
+	}{
+		{h.Response, flagQR}, {h.Authoritative, flagAA}, {h.Truncated, flagTC}, {h.RecursionDesired, flagRD},
+		{h.RecursionAvailable, flagRA}, {h.Zero, flagZ}, {h.AuthenticatedData, flagAD}, {h.CheckingDisabled, flagCD},
+	} {
+		if f.set {
+			bits |= f.bit
+		}
+	}
+	return bits
+}
+
 // message is an answer in the making.
 type message struct {
 	buf     []byte
@@ -217,19 +263,23 @@ func startMessage(buf []byte, r *dns.Msg, size int, kept uint16) message {
 	if r.CheckingDisabled {
 		m.flags |= flagCD
 	}
-	q := r.Question[0]
+	m.question(buf, r.Id, r.Question[0])
+	return m
+}
+
+// question starts m, in buf, with what comes first.
+func (m *message) question(buf []byte, id uint16, q dns.Question) {
 	buf = slices.Grow(buf[:0], headerSize+questionRoom+maxKey)[:headerSize+questionRoom]
 	end, err := dns.PackDomainName(q.Name, buf, headerSize, nil, false)
 	// The root has nothing to point to.
 	if err != nil || q.Name == "" || q.Name == "." {
 		m.failed = true
-		return m
+		return
 	}
-	binary.BigEndian.PutUint16(buf, r.Id)
+	binary.BigEndian.PutUint16(buf, id)
 	buf = binary.BigEndian.AppendUint16(buf[:end], q.Qtype)
 	m.buf = binary.BigEndian.AppendUint16(buf, q.Qclass)
 	m.length = len(m.buf)
-	return m
 }
 
 // key returns the sort key of the name in the question, nil if m has failed. It
@@ -260,9 +310,15 @@ func (m *message) answer(set *RRset) {
 		for n--; n > 0 && m.length+int(o.lengths[n-1]) > m.size; n-- {
 		}
 	}
+	m.add(o, n)
+}
+
+// add adds the first n records of o as the answer.
+func (m *message) add(o *octets, n int) {
 	m.answers = uint16(n)
-	if n > 0 {
+	if n > 0 && !m.failed {
 		m.buf = append(m.buf, o.wire[:o.ends[n-1]]...)
+		m.length += int(o.lengths[n-1])
 	}
 }
 

@@ -77,6 +77,45 @@ func appendCopies[T any, P interface {
 	return section
 }
 
+// holds reports whether section is copies of the records and then the signatures
+// of s at owner, the first of them at least, and nothing in them has changed.
+func (s *RRset) holds(section []dns.RR, owner string) bool {
+	n := min(len(section), len(s.RRs))
+	records, sigs := section[:n], section[n:]
+	if n == 0 || len(sigs) > len(s.Sigs) || !areCopies[dns.RRSIG](sigs, s.Sigs, owner) {
+		return false
+	}
+	switch s.rrtype() {
+	case dns.TypeDNSKEY:
+		return areCopies[dns.DNSKEY](records, s.RRs, owner)
+	case dns.TypeCDS:
+		return areCopies[dns.CDS](records, s.RRs, owner)
+	case dns.TypeCDNSKEY:
+		return areCopies[dns.CDNSKEY](records, s.RRs, owner)
+	}
+	return false
+}
+
+// areCopies reports whether each of copies is what appendCopies makes of one of
+// rrs, in the same order. Strings that are the same memory are not read.
+func areCopies[T comparable, P interface {
+	*T
+	dns.RR
+}, R dns.RR](copies []dns.RR, rrs []R, owner string) bool {
+	for i, rr := range copies {
+		c, ok := rr.(P)
+		if !ok {
+			return false
+		}
+		want := *any(rrs[i]).(P)
+		P(&want).Header().Name = owner
+		if *c != want {
+			return false
+		}
+	}
+	return true
+}
+
 // at returns a copy of rr at owner.
 func at(rr dns.RR, owner string) dns.RR {
 	c := dns.Copy(rr)

@@ -295,6 +295,16 @@ func (s *Subtree) Reply(r *dns.Msg, o *Online, soa func() ([]dns.RR, error), now
 	return s.denyCompactly(m, n, compact{do: wantsDNSSEC(r), nxdomain: wantsCompact(r), online: o, soa: soa, now: now})
 }
 
+// RRset returns the RRset that q, a question for one type of a name at or below
+// the signaling domain, is answered with, nil if there is none.
+func (s *Subtree) RRset(q dns.Question) *RRset {
+	key, err := sortKey(q.Name)
+	if s == nil || err != nil {
+		return nil
+	}
+	return s.nodes[string(key)].ready(q.Qtype)
+}
+
 // answer fills in what n has for q, and reports whether it has anything.
 func (n *node) answer(m *dns.Msg, q dns.Question, do bool) bool {
 	if n == nil {

@@ -1,0 +1,176 @@
+package mske
+
+import (
+	"context"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/metrics"
+	"github.com/coredns/coredns/plugin/pkg/dnstest"
+	"github.com/coredns/coredns/request"
+
+	"github.com/miekg/dns"
+)
+
+// route is how an answer gets to the client: through the writers of plugins,
+// which all are known, then through what the server does with each message
+// (request.ScrubWriter), which is to add an OPT record and to truncate, and at
+// last by the server's own writer. The zero value is that of any other way.
+type route struct {
+	scrub  *request.ScrubWriter
+	server dns.ResponseWriter // the one in scrub, which sends octets as they are
+	bare   bool               // no plugin's writer sees what is written
+}
+
+// routeOf returns the route of what is written to w.
+func routeOf(w dns.ResponseWriter) route {
+	to := route{bare: true}
+	for to.scrub == nil {
+		switch x := w.(type) {
+		case *request.ScrubWriter:
+			to.scrub = x
+		case *metrics.Recorder:
+			w, to.bare = x.ResponseWriter, false
+		case *dnstest.Recorder: // that of the log plugin
+			w, to.bare = x.ResponseWriter, false
+		default:
+			t := reflect.TypeOf(w)
+			if t == nil {
+				return route{}
+			}
+			if t == wrapper.of {
+				w = wrapper.inside(w)
+				continue
+			}
+			tap := tapWriter.find(t)
+			if tap == nil {
+				return route{}
+			}
+			w, to.bare = tap.inside(w), false
+		}
+	}
+	to.server = sending(to.scrub)
+	if to.server == nil {
+		return route{}
+	}
+	return to
+}
+
+// of reports whether to is that of the answers to r. It is not if a plugin
+// goes on with a copy of the question.
+func (to route) of(r *dns.Msg) bool {
+	return scrubbed.pointer(reflect.ValueOf(to.scrub).Elem()) == reflect.ValueOf(r).Pointer()
+}
+
+// sending returns the writer in scrub, if octets that are written to it are what
+// the client gets. Otherwise it returns nil.
+func sending(scrub *request.ScrubWriter) dns.ResponseWriter {
+	inner := reflect.ValueOf(scrub.ResponseWriter)
+	if !inner.IsValid() {
+		return nil
+	}
+	t := serverWriter.find(inner.Type())
+	if t == nil {
+		return nil
+	}
+	if writes := inner.Elem().FieldByIndex(t.writer).Elem(); !writes.IsValid() || writes.Type() != t.of || writes.Pointer() != inner.Pointer() {
+		return nil // dnsserver.Config.UDPDecorateWriterFunc sees what WriteMsg packs alone
+	}
+	return scrub.ResponseWriter
+}
+
+// writerType is a type of writers, a pointer to a struct.
+type writerType struct {
+	of     reflect.Type
+	writer field // what it writes to
+}
+
+// inside returns what w, of that type, writes to.
+func (t *writerType) inside(w dns.ResponseWriter) dns.ResponseWriter {
+	inner, _ := reflect.ValueOf(w).Elem().FieldByIndex(t.writer).Interface().(dns.ResponseWriter)
+	return inner
+}
+
+// wrapper is the type of the wrappers that plugin.NextOrFailure puts around a
+// writer for each plugin. They do nothing but tell the prometheus plugin, if that
+// is the next writer, who answers. It is not exported. Its type is nil if the plugin package has none, or another
+// than we know.
+var wrapper = func() (wrapped writerType) {
+	learn := plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, _ *dns.Msg) (int, error) {
+		t := reflect.TypeOf(w)
+		if t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct || t.Elem().PkgPath() != reflect.TypeFor[plugin.Plugin]().PkgPath() {
+			return dns.RcodeSuccess, nil
+		}
+		if f, ok := t.Elem().FieldByName("ResponseWriter"); ok && f.Type == reflect.TypeFor[dns.ResponseWriter]() {
+			wrapped = writerType{of: t, writer: f.Index}
+		}
+		return dns.RcodeSuccess, nil
+	})
+	_, _ = plugin.NextOrFailure(pluginName, learn, noContext{}, new(request.ScrubWriter), new(dns.Msg))
+	return wrapped
+}()
+
+// noContext is the context of no query, in which there is nothing.
+type noContext struct{ context.Context }
+
+// Value implements the context.Context interface.
+func (noContext) Value(any) any { return nil }
+
+// field is where a struct has a pointer.
+type field []int
+
+// scrubbed is the request in a request.ScrubWriter.
+var scrubbed = func() field {
+	f, ok := reflect.TypeFor[request.ScrubWriter]().FieldByName("req")
+	if !ok || f.Type != reflect.TypeFor[*dns.Msg]() {
+		return nil
+	}
+	return f.Index
+}()
+
+// pointer returns the pointer, 0 if there is no such field.
+func (f field) pointer(v reflect.Value) uintptr {
+	if f == nil {
+		return 0
+	}
+	return v.FieldByIndex(f).Pointer()
+}
+
+// namedType is a type of writers that is known by its name, as it is not exported
+// or its package not one that all servers have.
+type namedType struct {
+	pkg, name string
+	field     string       // of what it writes to
+	is        reflect.Type // the type of that field
+
+	found atomic.Pointer[writerType]
+}
+
+var (
+	// serverWriter is the type of the writers of UDP, TCP and DoT, which miekg/dns
+	// has no way to make. The writers of DoH, DoQ and gRPC are other types and
+	// want messages.
+	serverWriter = namedType{pkg: reflect.TypeFor[dns.Msg]().PkgPath(), name: "response", field: "writer", is: reflect.TypeFor[dns.Writer]()}
+
+	// tapWriter is the type of the dnstap plugin's.
+	tapWriter = namedType{pkg: reflect.TypeFor[plugin.Plugin]().PkgPath() + "/dnstap", name: "ResponseWriter", field: "ResponseWriter", is: reflect.TypeFor[dns.ResponseWriter]()}
+)
+
+// find returns t if it is that type. Like this, not by trying: what is written,
+// in whichever way, has gone out.
+func (n *namedType) find(t reflect.Type) *writerType {
+	if known := n.found.Load(); known != nil && known.of == t {
+		return known
+	}
+	if t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct || t.Elem().PkgPath() != n.pkg || t.Elem().Name() != n.name {
+		return nil
+	}
+	f, ok := t.Elem().FieldByName(n.field)
+	if !ok || f.Type != n.is {
+		return nil
+	}
+	known := &writerType{of: t, writer: f.Index}
+	n.found.Store(known)
+	return known
+}
