@@ -81,39 +81,49 @@ func appendCopies[T any, P interface {
 // of s at owner, the first of them at least, and nothing in them has changed.
 func (s *RRset) holds(section []dns.RR, owner string) bool {
 	n := min(len(section), len(s.RRs))
-	records, sigs := section[:n], section[n:]
-	if n == 0 || len(sigs) > len(s.Sigs) || !areCopies[dns.RRSIG](sigs, s.Sigs, owner) {
+	if n == 0 || len(section) > len(s.RRs)+len(s.Sigs) {
 		return false
 	}
-	switch s.rrtype() {
-	case dns.TypeDNSKEY:
-		return areCopies[dns.DNSKEY](records, s.RRs, owner)
-	case dns.TypeCDS:
-		return areCopies[dns.CDS](records, s.RRs, owner)
-	case dns.TypeCDNSKEY:
-		return areCopies[dns.CDNSKEY](records, s.RRs, owner)
-	}
-	return false
-}
-
-// areCopies reports whether each of copies is what appendCopies makes of one of
-// rrs, in the same order. Strings that are the same memory are not read.
-func areCopies[T comparable, P interface {
-	*T
-	dns.RR
-}, R dns.RR](copies []dns.RR, rrs []R, owner string) bool {
-	for i, rr := range copies {
-		c, ok := rr.(P)
-		if !ok {
+	for i, rr := range section[:n] {
+		if !isCopy(rr, s.RRs[i], owner) {
 			return false
 		}
-		want := *any(rrs[i]).(P)
-		P(&want).Header().Name = owner
-		if *c != want {
+	}
+	for i, sig := range section[n:] {
+		if !isCopy(sig, s.Sigs[i], owner) {
 			return false
 		}
 	}
 	return true
+}
+
+// isCopy reports whether c is rr at owner, which is of one of the types that
+// appendCopies is for. Strings that are the same memory are not read. It takes
+// no memory, and little of the stack.
+func isCopy(c, rr dns.RR, owner string) bool {
+	switch c := c.(type) {
+	case *dns.DNSKEY:
+		rr, ok := rr.(*dns.DNSKEY)
+		return ok && isHeader(&c.Hdr, &rr.Hdr, owner) && c.Flags == rr.Flags && c.Protocol == rr.Protocol && c.Algorithm == rr.Algorithm && c.PublicKey == rr.PublicKey
+	case *dns.CDNSKEY:
+		rr, ok := rr.(*dns.CDNSKEY)
+		return ok && isHeader(&c.Hdr, &rr.Hdr, owner) && c.Flags == rr.Flags && c.Protocol == rr.Protocol && c.Algorithm == rr.Algorithm && c.PublicKey == rr.PublicKey
+	case *dns.CDS:
+		rr, ok := rr.(*dns.CDS)
+		return ok && isHeader(&c.Hdr, &rr.Hdr, owner) && c.KeyTag == rr.KeyTag && c.Algorithm == rr.Algorithm && c.DigestType == rr.DigestType && c.Digest == rr.Digest
+	case *dns.RRSIG:
+		rr, ok := rr.(*dns.RRSIG)
+		return ok && isHeader(&c.Hdr, &rr.Hdr, owner) && c.TypeCovered == rr.TypeCovered && c.Algorithm == rr.Algorithm && c.Labels == rr.Labels &&
+			c.OrigTtl == rr.OrigTtl && c.Expiration == rr.Expiration && c.Inception == rr.Inception && c.KeyTag == rr.KeyTag &&
+			c.SignerName == rr.SignerName && c.Signature == rr.Signature
+	}
+	return false
+}
+
+// isHeader reports whether c is h with owner for its name. Rdlength says nothing
+// before a record is packed.
+func isHeader(c, h *dns.RR_Header, owner string) bool {
+	return c.Name == owner && c.Rrtype == h.Rrtype && c.Class == h.Class && c.Ttl == h.Ttl
 }
 
 // at returns a copy of rr at owner.
