@@ -105,29 +105,71 @@ func (m *MSKE) names() []string { return slices.Sorted(maps.Keys(m.sites)) }
 // Name implements the plugin.Handler interface.
 func (m *MSKE) Name() string { return pluginName }
 
-// ServeDNS implements the plugin.Handler interface.
+// ServeDNS implements the plugin.Handler interface. What needs much of the stack,
+// packing and the system call that sends, is called from here and not from deeper
+// down, see [outgoing].
 func (m *MSKE) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	var out outgoing
+	at := m.locate(r)
+	if at.view == nil || !m.inOctets(ctx, &at, w, r, &out) {
+		rcode, err := m.serve(ctx, &at, w, r, &out)
+		if out.reply == nil {
+			return rcode, err
+		}
+		if err := out.writeThrough(w, at.view); err != nil {
+			return dns.RcodeSuccess, plugin.Error(pluginName, err)
+		}
+	}
+	if err := out.send(); err != nil {
+		return dns.RcodeSuccess, plugin.Error(pluginName, err)
+	}
+	return dns.RcodeSuccess, nil
+}
+
+// place is where a question belongs. The zero value is that of what is none of
+// our business.
+type place struct {
+	site
+	apex bool          // at the name of the zone, or of the signaling domain
+	view octetsReplier // what answers the question, nil if not all of it is ours
+	kind kind          // of answer, if view has it
+}
+
+// locate returns where r belongs.
+func (m *MSKE) locate(r *dns.Msg) place {
 	if len(r.Question) != 1 || r.Question[0].Qclass != dns.ClassINET || r.Opcode != dns.OpcodeQuery && r.Opcode != dns.OpcodeNotify {
-		return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
+		return place{}
 	}
-	q := r.Question[0]
+	q := &r.Question[0]
 	s, apex := m.match(q.Name)
+	at := place{site: s, apex: apex}
 	switch {
-	case r.Opcode == dns.OpcodeNotify && apex && s.zone != nil:
-		return m.serveNotify(ctx, s.zone, w, r)
 	case r.Opcode == dns.OpcodeNotify:
-		return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
 	case s.subtree != nil:
-		return m.serveSubtree(ctx, s, w, r)
-	case s.zone == nil:
-		return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
+		at.view, at.kind = s.subtree.view.Load(), kindSignaling
+	case apex && s.zone != nil:
+		if view := s.zone.view.Load(); view.Answers(q.Qtype) {
+			at.view, at.kind = view, kindApex
+		}
 	}
-	view := s.zone.view.Load()
-	if apex && view.Answers(q.Qtype) {
-		return m.serveApex(ctx, s.zone, w, r)
-	}
-	if wantsDNSSEC(r) || apex && q.Qtype == dns.TypeANY || view.Delegates() {
-		return m.serveCorrected(ctx, s.zone, w, r)
+	return at
+}
+
+// serve has r answered, which belongs to at: by w, or with a reply that is left
+// in out.
+func (m *MSKE) serve(ctx context.Context, at *place, w dns.ResponseWriter, r *dns.Msg, out *outgoing) (int, error) {
+	switch {
+	case at.zone == nil:
+	case r.Opcode == dns.OpcodeNotify:
+		if at.apex {
+			return m.serveNotify(ctx, at.zone, w, r)
+		}
+	case at.subtree != nil:
+		return m.serveSubtree(ctx, at.site, w, r, out)
+	case at.view != nil:
+		return m.serveApex(ctx, at.zone, w, r, out)
+	case wantsDNSSEC(r) || at.apex && r.Question[0].Qtype == dns.TypeANY || at.zone.view.Load().Delegates():
+		return m.serveCorrected(ctx, at.zone, w, r)
 	}
 	return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
 }
@@ -187,24 +229,21 @@ func nextLabel[T string | []byte](name T, off int) int {
 const maxText = 4 * 255
 
 // serveApex answers one of the key sets or, under `delegation auto`, NS or CSYNC.
-func (m *MSKE) serveApex(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+func (m *MSKE) serveApex(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg, out *outgoing) (int, error) {
 	view := z.view.Load()
 	if view == nil {
 		view = new(serve.Apex) // fails everything
 	}
-	if sent, err := m.writeOctets(ctx, kindApex, w, r, view); sent {
-		return dns.RcodeSuccess, err
-	}
 	reply, answer := view.Reply(r)
 	switch answer {
 	case serve.Served:
-		return m.write(ctx, kindApex, w, r, reply, view)
+		return m.leave(ctx, kindApex, r, reply, out)
 	case serve.Withheld:
 		reply, err := m.noData(ctx, z, view, r)
 		if err != nil {
 			return m.fail(ctx, r, err)
 		}
-		return m.write(ctx, kindApex, w, r, reply, nil)
+		return m.write(ctx, kindApex, w, r, reply)
 	}
 	return m.fail(ctx, r, fmt.Errorf("zone %s: %w", z.name, errNotReady))
 }
@@ -237,13 +276,10 @@ func (m *MSKE) noData(ctx context.Context, z *zone, view *serve.Apex, r *dns.Msg
 }
 
 // serveSubtree answers below a signaling domain.
-func (m *MSKE) serveSubtree(ctx context.Context, s site, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+func (m *MSKE) serveSubtree(ctx context.Context, s site, w dns.ResponseWriter, r *dns.Msg, out *outgoing) (int, error) {
 	view := s.subtree.view.Load()
 	if view == nil {
 		return m.fail(ctx, r, fmt.Errorf("signaling domain %s: %w", s.subtree.domain, errNotReady))
-	}
-	if sent, err := m.writeOctets(ctx, kindSignaling, w, r, view); sent {
-		return dns.RcodeSuccess, err
 	}
 	soa := func() ([]dns.RR, error) { return m.askSOA(ctx, s.zone.name) }
 	reply, err := view.Reply(r, m.instance.online(m.instance.denials), soa, time.Now())
@@ -261,9 +297,9 @@ func (m *MSKE) serveSubtree(ctx context.Context, s site, w dns.ResponseWriter, r
 		return m.fail(ctx, r, err)
 	}
 	if len(reply.Answer) == 0 {
-		return m.write(ctx, kindDenial, w, r, reply, nil)
+		return m.write(ctx, kindDenial, w, r, reply)
 	}
-	return m.write(ctx, kindSignaling, w, r, reply, view)
+	return m.leave(ctx, kindSignaling, r, reply, out)
 }
 
 // serveCorrected lets the next plugin answer. What its answer says about the
@@ -303,17 +339,19 @@ func (m *MSKE) correcting(ctx context.Context, z *zone, w dns.ResponseWriter, r 
 	return &corrector{ResponseWriter: w, ctx: ctx, handler: m, zone: z, view: view, request: r}
 }
 
-// write sends reply to the client. Its records are those of view, unless that is
-// nil.
-func (m *MSKE) write(ctx context.Context, kind kind, w dns.ResponseWriter, r, reply *dns.Msg, view octetsReplier) (int, error) {
+// write sends reply to the client.
+func (m *MSKE) write(ctx context.Context, kind kind, w dns.ResponseWriter, r, reply *dns.Msg) (int, error) {
 	m.counts.count(ctx, kind, r.Question[0].Qtype)
-	send := w.WriteMsg
-	if view != nil {
-		send = func(reply *dns.Msg) error { return writeThrough(w, reply, view) }
-	}
-	if err := send(reply); err != nil {
+	if err := w.WriteMsg(reply); err != nil {
 		return dns.RcodeSuccess, plugin.Error(pluginName, err)
 	}
+	return dns.RcodeSuccess, nil
+}
+
+// leave leaves reply, whose answer is records of the view that r is for, in out.
+func (m *MSKE) leave(ctx context.Context, kind kind, r, reply *dns.Msg, out *outgoing) (int, error) {
+	m.counts.count(ctx, kind, r.Question[0].Qtype)
+	out.reply = reply
 	return dns.RcodeSuccess, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/edns"
 	"github.com/coredns/coredns/request"
 
@@ -40,76 +39,127 @@ var buffers = sync.Pool{New: func() any {
 	return &buf
 }}
 
-// writeOctets sends the answer of view in octets that were packed beforehand, if
-// nobody on the way to the client needs a message (rule S4). It reports whether
-// it did. An answer without records counts as a denial.
-func (m *MSKE) writeOctets(ctx context.Context, kind kind, w dns.ResponseWriter, r *dns.Msg, view octetsReplier) (sent bool, err error) {
+// outgoing is an answer that is still to be sent. ServeDNS does that, not what is
+// called for it: a goroutine, which each query has one of, begins with a small
+// stack, and where that has to grow for packing a message or for the system call,
+// this costs as much as all that mske does.
+type outgoing struct {
+	reply *dns.Msg // with records of a view
+
+	to   dns.ResponseWriter // gets octets; nil if nothing is to be sent any more
+	room *[]byte            // the octets, one of buffers
+}
+
+// fill has wire sent to to. It is in room, or in a larger one that comes in its
+// place.
+func (o *outgoing) fill(to dns.ResponseWriter, room *[]byte, wire []byte) {
+	*room = wire
+	o.to, o.room = to, room
+}
+
+// send sends the octets.
+func (o *outgoing) send() error {
+	if o.to == nil {
+		return nil
+	}
+	_, err := o.to.Write(*o.room)
+	buffers.Put(o.room)
+	return err
+}
+
+// inOctets leaves the answer of the view at at in out, in octets that were packed
+// beforehand, if nobody on the way to the client needs a message (rule S4). It
+// reports whether it did. An answer without records counts as a denial.
+func (m *MSKE) inOctets(ctx context.Context, at *place, w dns.ResponseWriter, r *dns.Msg, out *outgoing) bool {
 	to := routeOf(w)
-	if !to.bare || !to.of(r) || !plain(r) {
-		return false, nil
+	if !to.bare || !plain(r) || !to.of(r) {
+		return false
 	}
-	state := request.Request{Req: r, W: to.server}
 	room := buffers.Get().(*[]byte)
-	defer buffers.Put(room)
-	wire, ok := view.AppendReply(*room, r, state.Size())
-	*room = wire[:0]
+	wire, ok := at.view.AppendReply((*room)[:0], r, sizeOf(to.server, r))
 	if !ok {
-		return false, nil
+		buffers.Put(room)
+		return false
 	}
+	kind := at.kind
 	if answers := wire[6:8]; kind == kindSignaling && answers[0] == 0 && answers[1] == 0 && !truncated(wire) {
 		kind = kindDenial
 	}
 	m.counts.count(ctx, kind, r.Question[0].Qtype)
-	if _, err := to.server.Write(wire); err != nil {
-		return true, plugin.Error(pluginName, err)
-	}
-	return true, nil
+	out.fill(to.server, room, wire)
+	return true
+}
+
+// sizeOf returns how many octets an answer to r may have, by way of w. It is not
+// inlined so that it takes no room on the stack of its caller.
+//
+//go:noinline
+func sizeOf(w dns.ResponseWriter, r *dns.Msg) int {
+	state := request.Request{Req: r, W: w}
+	return state.Size()
 }
 
 // truncated reports whether a message has the TC flag.
 func truncated(wire []byte) bool { return wire[2]&0x02 != 0 }
 
-// writeThrough sends reply by way of the writers of other plugins. If these leave
-// its records as they are, which are copies of those of view, packing the message,
-// most of its cost, is replaced by octets that were packed beforehand.
-func writeThrough(w dns.ResponseWriter, reply *dns.Msg, view octetsReplier) error {
+// writeThrough sends the reply by way of the writers of other plugins. If these
+// leave its records as they are, which are copies of those of view, packing the
+// message, most of its cost, is replaced by octets that were packed beforehand,
+// which are then to be sent.
+func (o *outgoing) writeThrough(w dns.ResponseWriter, view octetsReplier) error {
 	to := routeOf(w)
 	if to.server == nil {
-		return w.WriteMsg(reply)
+		return w.WriteMsg(o.reply)
 	}
-	set := view.RRset(reply.Question[0])
+	set := view.RRset(o.reply.Question[0])
 	if set == nil {
-		return w.WriteMsg(reply)
+		return w.WriteMsg(o.reply)
 	}
-	defer func() { to.scrub.ResponseWriter = to.server }()
-	to.scrub.ResponseWriter = &packer{to.server, set}
-	return w.WriteMsg(reply)
+	m, err := to.through(w, o.reply, set)
+	if m == nil {
+		return err
+	}
+	room := buffers.Get().(*[]byte)
+	wire, ok := set.AppendMessage((*room)[:0], m)
+	if !ok {
+		buffers.Put(room)
+		return to.server.WriteMsg(m)
+	}
+	o.fill(to.server, room, wire)
+	return nil
 }
 
-// packer is in front of the server's writer for as long as a message is written,
-// and packs it.
-type packer struct {
+// through writes reply to w, and returns what comes out at the other end of to,
+// which is then still to be sent, if the records of set in it are as they were.
+func (to route) through(w dns.ResponseWriter, reply *dns.Msg, set *serve.RRset) (*dns.Msg, error) {
+	end := &end{ResponseWriter: to.server, set: set}
+	to.scrub.ResponseWriter = end
+	defer func() { to.scrub.ResponseWriter = to.server }()
+	err := w.WriteMsg(reply)
+	return end.message, err
+}
+
+// end is in front of the server's writer for as long as a message is written. A
+// message that it keeps is for others as one that has been sent.
+type end struct {
 	dns.ResponseWriter
-	set *serve.RRset
+	set     *serve.RRset
+	message *dns.Msg
 }
 
 // WriteMsg implements the dns.ResponseWriter interface.
-func (p *packer) WriteMsg(m *dns.Msg) error {
-	room := buffers.Get().(*[]byte)
-	defer buffers.Put(room)
-	wire, ok := p.set.AppendMessage(*room, m)
-	if !ok {
-		return p.ResponseWriter.WriteMsg(m)
+func (e *end) WriteMsg(m *dns.Msg) error {
+	if e.message == nil && e.set.IsIn(m) {
+		e.message = m
+		return nil
 	}
-	*room = wire[:0]
-	_, err := p.ResponseWriter.Write(wire)
-	return err
+	return e.ResponseWriter.WriteMsg(m)
 }
 
 // ConnectionState implements the dns.ConnectionStater interface as the server's
 // writer does.
-func (p *packer) ConnectionState() *tls.ConnectionState {
-	if s, ok := p.ResponseWriter.(dns.ConnectionStater); ok {
+func (e *end) ConnectionState() *tls.ConnectionState {
+	if s, ok := e.ResponseWriter.(dns.ConnectionStater); ok {
 		return s.ConnectionState()
 	}
 	return nil

@@ -57,10 +57,35 @@ func routeOf(w dns.ResponseWriter) route {
 	return to
 }
 
-// of reports whether to is that of the answers to r. It is not if a plugin
-// goes on with a copy of the question.
+// of reports whether to is that of the answers to r, or to a question that asks
+// for the same in the same EDNS: some plugins go on with a copy. r has an OPT
+// record without options of consequence as its one additional record, or none.
 func (to route) of(r *dns.Msg) bool {
-	return scrubbed.pointer(reflect.ValueOf(to.scrub).Elem()) == reflect.ValueOf(r).Pointer()
+	if scrubbed == nil {
+		return false
+	}
+	req := reflect.ValueOf(to.scrub).Elem().FieldByIndex(scrubbed)
+	if req.Pointer() == reflect.ValueOf(r).Pointer() {
+		return true
+	}
+	if req.IsNil() {
+		return false
+	}
+	extra := req.Elem().FieldByIndex(additional)
+	if extra.Len() != len(r.Extra) {
+		return false
+	}
+	if len(r.Extra) == 0 {
+		return true
+	}
+	opt, ok := r.Extra[0].(*dns.OPT)
+	asked := extra.Index(0).Elem()
+	if !ok || asked.Type() != reflect.TypeFor[*dns.OPT]() {
+		return false
+	}
+	header := asked.Elem().FieldByIndex(optHeader)
+	return len(opt.Option) == 0 && asked.Elem().FieldByIndex(optOptions).Len() == 0 &&
+		header.FieldByIndex(headerClass).Uint() == uint64(opt.Hdr.Class) && header.FieldByIndex(headerTTL).Uint() == uint64(opt.Hdr.Ttl)
 }
 
 // sending returns the writer in scrub, if octets that are written to it are what
@@ -117,25 +142,29 @@ type noContext struct{ context.Context }
 // Value implements the context.Context interface.
 func (noContext) Value(any) any { return nil }
 
-// field is where a struct has a pointer.
+// field is where a struct has a field.
 type field []int
 
-// scrubbed is the request in a request.ScrubWriter.
-var scrubbed = func() field {
-	f, ok := reflect.TypeFor[request.ScrubWriter]().FieldByName("req")
-	if !ok || f.Type != reflect.TypeFor[*dns.Msg]() {
+// fieldOf returns where struct T has the field of that name and type, nil if it
+// has none.
+func fieldOf[T, Field any](name string) field {
+	f, ok := reflect.TypeFor[T]().FieldByName(name)
+	if !ok || f.Type != reflect.TypeFor[Field]() {
 		return nil
 	}
 	return f.Index
-}()
-
-// pointer returns the pointer, 0 if there is no such field.
-func (f field) pointer(v reflect.Value) uintptr {
-	if f == nil {
-		return 0
-	}
-	return v.FieldByIndex(f).Pointer()
 }
+
+var (
+	scrubbed = fieldOf[request.ScrubWriter, *dns.Msg]("req") // the question, which is not exported
+
+	// What of it counts. To read these is all that reflection lets us do.
+	additional  = fieldOf[dns.Msg, []dns.RR]("Extra")
+	optHeader   = fieldOf[dns.OPT, dns.RR_Header]("Hdr")
+	optOptions  = fieldOf[dns.OPT, []dns.EDNS0]("Option")
+	headerClass = fieldOf[dns.RR_Header, uint16]("Class")
+	headerTTL   = fieldOf[dns.RR_Header, uint32]("Ttl")
+)
 
 // namedType is a type of writers that is known by its name, as it is not exported
 // or its package not one that all servers have.
@@ -163,6 +192,11 @@ func (n *namedType) find(t reflect.Type) *writerType {
 	if known := n.found.Load(); known != nil && known.of == t {
 		return known
 	}
+	return n.learn(t)
+}
+
+// learn is find for a type that was not found before.
+func (n *namedType) learn(t reflect.Type) *writerType {
 	if t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct || t.Elem().PkgPath() != n.pkg || t.Elem().Name() != n.name {
 		return nil
 	}

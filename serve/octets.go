@@ -192,29 +192,29 @@ func (n *node) ready(qtype uint16) *RRset {
 	return n.nsec
 }
 
-// AppendMessage appends m as m.Pack would return it to buf, which is empty, the
-// owners compressed, if its answer is copies of the records of s as Reply makes
-// them, whatever the server and plugins have done to the rest. It reports
-// whether it could.
-func (s *RRset) AppendMessage(buf []byte, m *dns.Msg) ([]byte, bool) {
-	o := &s.octets
-	if o.wire == nil || len(m.Question) != 1 || len(m.Ns) > 0 || m.Rcode != dns.RcodeSuccess || !s.holds(m.Answer, m.Question[0].Name) {
-		return buf, false
+// IsIn reports whether the answer of m is copies of the records of s as Reply
+// makes them, the first of them at least, and whether AppendMessage can pack it.
+// The flags of m may be any.
+func (s *RRset) IsIn(m *dns.Msg) bool {
+	if s.octets.wire == nil || len(m.Question) != 1 || len(m.Ns) > 0 || m.Rcode != dns.RcodeSuccess || !s.holds(m.Answer, m.Question[0].Name) {
+		return false
 	}
-	var opt *dns.OPT
 	switch len(m.Extra) {
 	case 0:
+		return true
 	case 1:
-		var ok bool
-		if opt, ok = m.Extra[0].(*dns.OPT); !ok || len(opt.Option) > 0 || opt.Hdr.Name != "." || opt.Version() != 0 {
-			return buf, false
-		}
-	default:
-		return buf, false
+		opt, ok := m.Extra[0].(*dns.OPT)
+		return ok && len(opt.Option) == 0 && opt.Hdr.Name == "." && opt.Version() == 0
 	}
-	w := message{opt: opt, kept: 0xffff, size: dns.MaxMsgSize, flags: flags(&m.MsgHdr)}
+	return false
+}
+
+// AppendMessage appends m, which s is in, as m.Pack would return it to buf, which
+// is empty, but with the owners compressed. It reports whether it could.
+func (s *RRset) AppendMessage(buf []byte, m *dns.Msg) ([]byte, bool) {
+	w := message{opt: m.IsEdns0(), kept: 0xffff, size: dns.MaxMsgSize, flags: flags(&m.MsgHdr)}
 	w.question(buf, m.Id, m.Question[0])
-	w.add(o, len(m.Answer))
+	w.add(&s.octets, len(m.Answer))
 	return w.finish()
 }
 
