@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -195,9 +196,9 @@ func (m *MSKE) match(name string) (s site, exact bool) {
 // allocation of strings.ToLower: every other query has some where resolvers
 // mix them.
 func (m *MSKE) matchLower(name string) (s site, exact bool) {
-	var room [maxText]byte
+	var room [usualText]byte
 	if len(name) > len(room) {
-		return s, false // no name is that long
+		return m.match(strings.ToLower(name))
 	}
 	lower := room[:copy(room[:], name)]
 	for i, c := range lower {
@@ -224,9 +225,9 @@ func nextLabel[T string | []byte](name T, off int) int {
 	return off + 1
 }
 
-// maxText is the longest a name is in text, in octets: 255 on the wire, of which
-// each may be written as \DDD.
-const maxText = 4 * 255
+// usualText is as long as names are in text, in octets, unless they have many
+// octets that are written as \DDD.
+const usualText = 256
 
 // serveApex answers one of the key sets or, under `delegation auto`, NS or CSYNC.
 func (m *MSKE) serveApex(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg, out *outgoing) (int, error) {

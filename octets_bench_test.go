@@ -20,7 +20,7 @@ func (nowhere) WriteTo(b []byte, _ net.Addr) (int, error) { return len(b), nil }
 
 // droppingWriter returns a writer of the type that servers make, whose answers go
 // nowhere.
-func droppingWriter(b *testing.B) dns.ResponseWriter {
+func droppingWriter(b testing.TB) dns.ResponseWriter {
 	b.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

@@ -289,11 +289,12 @@ func TestAnswersInOctetsAreThoseInMessages(t *testing.T) {
 		{"metadata", "metadata", true, []string{"UDP"}, 0},
 		{"view", "view here {\n expr true\n}", true, []string{"UDP"}, 0},
 		{"rewrite of others", "rewrite name exact alias.example.org. example.org. answer auto", true, []string{"UDP"}, 0},
-		{"log", "log", false, []string{"UDP", "TCP"}, 0},
-		{"prometheus", "prometheus 127.0.0.1:0", false, []string{"UDP", "TCP"}, 0},
-		{"dnstap", "dnstap tcp://127.0.0.1:1 full", false, []string{"UDP"}, 0},
-		{"cache", "cache", false, []string{"UDP"}, 0},
-		{"all", withTLS + "errors\nlog\nprometheus 127.0.0.1:0\ncache\nbufsize 1232\nmetadata", false, []string{"DoT", "DoH"}, 1232},
+		{"log", "log", true, []string{"UDP", "TCP"}, 0},
+		{"prometheus", "prometheus 127.0.0.1:0", true, []string{"UDP", "TCP"}, 0},
+		{"dnstap", "dnstap tcp://127.0.0.1:1 full", true, []string{"UDP"}, 0},
+		{"cache", "cache", true, []string{"UDP"}, 0},
+		{"all", withTLS + "errors\nlog\nprometheus 127.0.0.1:0\ndnstap tcp://127.0.0.1:1 full\ncache\nbufsize 1232\nmetadata", true, []string{"DoT"}, 1232},
+		{"all", withTLS + "errors\nlog\nprometheus 127.0.0.1:0\ndnstap tcp://127.0.0.1:1 full\ncache\nbufsize 1232\nmetadata", false, []string{"DoH"}, 1232},
 	} {
 		for _, name := range tt.ways {
 			way := ways[name]

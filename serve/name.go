@@ -17,7 +17,7 @@ const (
 
 // packLower returns name in wire form and lower case (RFC 4034 section 6.2).
 func packLower(name string) ([]byte, error) {
-	wire, err := pack(name)
+	wire, err := pack(make([]byte, maxName), name)
 	for off := 0; err == nil && wire[off] != 0; off += 1 + int(wire[off]) {
 		label := wire[off+1 : off+1+int(wire[off])]
 		for i, b := range label {
@@ -27,12 +27,11 @@ func packLower(name string) ([]byte, error) {
 	return wire, err
 }
 
-// pack returns name in wire form.
-func pack(name string) ([]byte, error) {
+// pack returns name in wire form, in wire, which has room for any name.
+func pack(wire []byte, name string) ([]byte, error) {
 	if name == "" {
 		return nil, dns.ErrFqdn
 	}
-	wire := make([]byte, maxName)
 	n, err := dns.PackDomainName(name, wire, 0, nil, false)
 	if err != nil {
 		return nil, fmt.Errorf("%.1100q is not a domain name: %w", name, err)
@@ -53,18 +52,22 @@ func lower(b byte) byte {
 // canonical order of names (RFC 4034 section 6.1), and the key of a name is a
 // prefix of the keys of all names below it. For that, the octets 0 and 1 of a
 // label are written as 1 1 and 1 2.
-func sortKey(name string) ([]byte, error) {
-	wire, err := pack(name)
+func sortKey(name string) ([]byte, error) { return appendKeyOf(make([]byte, 0, maxKey), name) }
+
+// appendKeyOf appends what sortKey returns to key.
+func appendKeyOf(key []byte, name string) ([]byte, error) {
+	var room [maxName]byte
+	wire, err := pack(room[:], name)
 	if err != nil {
 		return nil, err
 	}
-	return appendSortKey(make([]byte, 0, maxKey), wire), nil
+	return appendSortKey(key, wire), nil
 }
 
 // maxKey is how many octets the key of a name has at most.
 const maxKey = 2 * maxName
 
-// appendSortKey appends what sortKey returns of a name in wire form to key.
+// appendSortKey is appendKeyOf for a name in wire form.
 func appendSortKey(key, wire []byte) []byte {
 	var starts [maxLabels]uint8
 	n := 0

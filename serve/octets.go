@@ -144,7 +144,8 @@ func (a *Apex) AppendReply(buf []byte, r *dns.Msg, size int) ([]byte, bool) {
 	if set.Answer != Served {
 		return buf, false
 	}
-	m := startMessage(buf, r, size, flagsKept)
+	var m message
+	m.start(buf, r, size, flagsKept)
 	m.answer(set.RRset)
 	return m.finish()
 }
@@ -164,7 +165,8 @@ func (s *Subtree) AppendReply(buf []byte, r *dns.Msg, size int) ([]byte, bool) {
 	if !s.config.Delegated && wantsCompact(r) {
 		kept = flagDO | flagCO // as in an OPT record of our own, see addOPT
 	}
-	m := startMessage(buf, r, size, kept)
+	var m message
+	m.start(buf, r, size, kept)
 	key := m.key()
 	if !bytes.HasPrefix(key, s.suffix) {
 		return buf, false
@@ -213,7 +215,7 @@ func (s *RRset) IsIn(m *dns.Msg) bool {
 // is empty, but with the owners compressed. It reports whether it could.
 func (s *RRset) AppendMessage(buf []byte, m *dns.Msg) ([]byte, bool) {
 	w := message{opt: m.IsEdns0(), kept: 0xffff, size: dns.MaxMsgSize, flags: flags(&m.MsgHdr)}
-	w.question(buf, m.Id, m.Question[0])
+	w.question(buf, m.Id, &m.Question[0])
 	w.add(&s.octets, len(m.Answer))
 	return w.finish()
 }
@@ -250,9 +252,9 @@ type message struct {
 	size   int      // that length has to be kept at, leaving room for the OPT record
 }
 
-// startMessage starts an authoritative answer to r with its question.
-func startMessage(buf []byte, r *dns.Msg, size int, kept uint16) message {
-	m := message{flags: flagQR | flagAA, opt: r.IsEdns0(), kept: kept, size: max(size, dns.MinMsgSize)}
+// start starts an authoritative answer to r with its question.
+func (m *message) start(buf []byte, r *dns.Msg, size int, kept uint16) {
+	m.flags, m.opt, m.kept, m.size = flagQR|flagAA, r.IsEdns0(), kept, max(size, dns.MinMsgSize)
 	if m.opt != nil {
 		m.do = m.opt.Do()
 		m.size -= optSize
@@ -263,12 +265,11 @@ func startMessage(buf []byte, r *dns.Msg, size int, kept uint16) message {
 	if r.CheckingDisabled {
 		m.flags |= flagCD
 	}
-	m.question(buf, r.Id, r.Question[0])
-	return m
+	m.question(buf, r.Id, &r.Question[0])
 }
 
 // question starts m, in buf, with what comes first.
-func (m *message) question(buf []byte, id uint16, q dns.Question) {
+func (m *message) question(buf []byte, id uint16, q *dns.Question) {
 	buf = slices.Grow(buf[:0], headerSize+questionRoom+maxKey)[:headerSize+questionRoom]
 	end, err := dns.PackDomainName(q.Name, buf, headerSize, nil, false)
 	// The root has nothing to point to.
