@@ -140,7 +140,8 @@ func (to route) through(w dns.ResponseWriter, reply *dns.Msg, set *serve.RRset) 
 }
 
 // end is in front of the server's writer for as long as a message is written. A
-// message that it keeps is for others as one that has been sent.
+// message that it keeps is for others as one that has been sent: should sending
+// it fail, dnstap tells of an answer that the client never got.
 type end struct {
 	dns.ResponseWriter
 	set     *serve.RRset

@@ -29,6 +29,9 @@ func routeOf(w dns.ResponseWriter) route {
 	for to.scrub == nil {
 		switch x := w.(type) {
 		case *request.ScrubWriter:
+			if x == nil {
+				return route{}
+			}
 			to.scrub = x
 		case *metrics.Recorder:
 			w, to.bare = x.ResponseWriter, false

@@ -203,3 +203,20 @@ func TestRepliesAreCopies(t *testing.T) {
 		}
 	}
 }
+
+// TestTooLongNames has names that a plugin in front of us may make of a question,
+// and no wire can bring.
+func TestTooLongNames(t *testing.T) {
+	f := newFixture(t, true, "example.co.uk.")
+	f.build(t)
+	for length := 250; length <= 300; length++ {
+		name := strings.Repeat("a.", (length-len(domain))/2) + domain
+		if length%2 == 1 {
+			name = "a" + name
+		}
+		wire, ok := f.view.AppendReply(nil, question(name, dns.TypeCDS, true, false), 1232)
+		if fit := fits(name); ok != fit {
+			t.Errorf("A name of %d octets in text: expected an answer %v, got %x", len(name), fit, wire)
+		}
+	}
+}

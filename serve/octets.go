@@ -272,8 +272,9 @@ func (m *message) start(buf []byte, r *dns.Msg, size int, kept uint16) {
 func (m *message) question(buf []byte, id uint16, q *dns.Question) {
 	buf = slices.Grow(buf[:0], headerSize+questionRoom+maxKey)[:headerSize+questionRoom]
 	end, err := dns.PackDomainName(q.Name, buf, headerSize, nil, false)
-	// The root has nothing to point to.
-	if err != nil || q.Name == "" || q.Name == "." {
+	// The root has nothing to point to. A name may be too long where a plugin has
+	// rewritten it, and miekg/dns packs that too.
+	if err != nil || end-headerSize > maxName || q.Name == "" || q.Name == "." {
 		m.failed = true
 		return
 	}
