@@ -70,14 +70,14 @@ func (s *Subtree) Update(c SubtreeConfig, changed []Announced, by Signers, apex 
 }
 
 // drop takes the data of a name away, and those names above that are there for
-// its sake.
+// its sake, the signaling domain as well unless it is a zone.
 func (b *builder) drop(key []byte) {
 	nodes := b.view.nodes
 	if n := nodes[string(key)]; n == nil || n == empty {
 		return
 	}
 	nodes[string(key)] = empty
-	for len(key) > len(b.view.suffix) && nodes[string(key)] == empty && !b.hasBelow(key) {
+	for len(key) >= len(b.view.suffix) && nodes[string(key)] == empty && !b.hasBelow(key) {
 		delete(nodes, string(key))
 		key = parentKey(key)
 	}

@@ -100,6 +100,23 @@ func TestUpdateMakesWhatABuildDoes(t *testing.T) {
 	}
 }
 
+// When the last zone has gone, nothing is left of the signaling domain, unless it
+// is a zone.
+func TestUpdateThatTakesTheLastAway(t *testing.T) {
+	for _, delegated := range []bool{false, true} {
+		f := newFixture(t, delegated, "example.org.")
+		updated, err := f.view.Update(f.config, []Announced{{Zone: "example.org.", TTL: 3600}}, f.signers(), f.apex, f.params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.announced, f.view = nil, nil
+		f.build(t)
+		if got, want := describe(updated), describe(f.view); !slices.Equal(got[:len(got)-1], want[:len(want)-1]) {
+			t.Errorf("Delegated %v: expected\n%q\ngot\n%q", delegated, want, got)
+		}
+	}
+}
+
 func TestUpdateIsNotForEveryChange(t *testing.T) {
 	f := newFixture(t, true, "example.org.")
 	other := newProvider(t, domain)
