@@ -303,6 +303,7 @@ func TestMatch(t *testing.T) {
 		{".", "", "", false},
 		{`example\.org.`, "", "", false},
 		{"notexample.org.", "", "", false},
+		{strings.Repeat(`\001`, 63) + ".WWW.Example.org.", "example.org.", "", false},
 	} {
 		s, exact := m.match(tt.name)
 		zone, subtree := "", ""

@@ -3,10 +3,12 @@ package mske
 import (
 	"context"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/dnstest"
 	"github.com/coredns/coredns/plugin/test"
 	"github.com/coredns/coredns/request"
 
@@ -121,6 +123,7 @@ func BenchmarkServeDNS(b *testing.B) {
 		{"another's, mixed case", apex, question("wWw.eXample.cOm.", dns.TypeA, true), true},
 		{"nothing to correct", apex, question("www.example.org.", dns.TypeA, true), true},
 		{"DNSKEY/octets", apex, question("example.org.", dns.TypeDNSKEY, true), true},
+		{"DNSKEY/log", apex, question("example.org.", dns.TypeDNSKEY, true), true},
 		{"DNSKEY/message", apex, question("example.org.", dns.TypeDNSKEY, true), false},
 		{"announcement/octets", signaling, question("_multi.example.org._signal.ns1.example.net.", dns.TypeCDS, true), true},
 		{"announcement/message", signaling, question("_multi.example.org._signal.ns1.example.net.", dns.TypeCDS, true), false},
@@ -132,7 +135,10 @@ func BenchmarkServeDNS(b *testing.B) {
 			if bm.octets {
 				inner = droppingWriter(b)
 			}
-			w := request.NewScrubWriter(bm.q, inner)
+			var w dns.ResponseWriter = request.NewScrubWriter(bm.q, inner)
+			if strings.HasSuffix(bm.name, "/log") {
+				w = dnstest.NewRecorder(w)
+			}
 			b.ReportAllocs()
 			defer reportCPU(b)()
 			for b.Loop() {

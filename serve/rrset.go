@@ -104,10 +104,10 @@ func isCopy(c, rr dns.RR, owner string) bool {
 	switch c := c.(type) {
 	case *dns.DNSKEY:
 		rr, ok := rr.(*dns.DNSKEY)
-		return ok && isHeader(&c.Hdr, &rr.Hdr, owner) && c.Flags == rr.Flags && c.Protocol == rr.Protocol && c.Algorithm == rr.Algorithm && c.PublicKey == rr.PublicKey
+		return ok && isKey(c, rr, owner)
 	case *dns.CDNSKEY:
 		rr, ok := rr.(*dns.CDNSKEY)
-		return ok && isHeader(&c.Hdr, &rr.Hdr, owner) && c.Flags == rr.Flags && c.Protocol == rr.Protocol && c.Algorithm == rr.Algorithm && c.PublicKey == rr.PublicKey
+		return ok && isKey(&c.DNSKEY, &rr.DNSKEY, owner)
 	case *dns.CDS:
 		rr, ok := rr.(*dns.CDS)
 		return ok && isHeader(&c.Hdr, &rr.Hdr, owner) && c.KeyTag == rr.KeyTag && c.Algorithm == rr.Algorithm && c.DigestType == rr.DigestType && c.Digest == rr.Digest
@@ -118,6 +118,11 @@ func isCopy(c, rr dns.RR, owner string) bool {
 			c.SignerName == rr.SignerName && c.Signature == rr.Signature
 	}
 	return false
+}
+
+// isKey is isCopy for a key.
+func isKey(c, k *dns.DNSKEY, owner string) bool {
+	return isHeader(&c.Hdr, &k.Hdr, owner) && c.Flags == k.Flags && c.Protocol == k.Protocol && c.Algorithm == k.Algorithm && c.PublicKey == k.PublicKey
 }
 
 // isHeader reports whether c is h with owner for its name. Rdlength says nothing
