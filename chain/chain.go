@@ -15,6 +15,7 @@ import (
 
 	"github.com/coredns-mske/mske/cns"
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/validate"
 
 	"github.com/miekg/dns"
 )
@@ -53,6 +54,9 @@ type Options struct {
 	CNSType uint16      // type number of CNS
 	Known   []merge.Key // our published keys, beside those the chain holds
 	Now     time.Time
+
+	// Signatures knows what was verified at an earlier look, nil if nothing was.
+	Signatures *validate.Signatures
 }
 
 // UnknownSignerError says that the chain's signatures do not fit the keys we
@@ -100,7 +104,10 @@ func Read(ctx context.Context, ask Asker, zone string, o Options) (Look, error) 
 	if l.Keys, err = askKeys(ctx, ask, zone); err != nil {
 		return Look{}, err
 	}
-	v := verifier{zone: zone, keys: slices.Clone(o.Known), now: o.Now}
+	v := verifier{zone: zone, keys: slices.Clone(o.Known), now: o.Now, signatures: o.Signatures}
+	if v.signatures == nil {
+		v.signatures = validate.NewSignatures()
+	}
 	for _, k := range l.Keys {
 		if !slices.Contains(v.keys, k) { // no signature is verified twice with one key
 			v.keys = append(v.keys, k)

@@ -3,11 +3,11 @@ package chain
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/validate"
 
 	"github.com/miekg/dns"
 )
@@ -19,6 +19,8 @@ type verifier struct {
 	zone string
 	keys []merge.Key
 	now  time.Time
+
+	signatures *validate.Signatures
 }
 
 // ask returns the zone's apex RRset of a type, or none if there is none. If
@@ -79,6 +81,5 @@ func (v verifier) verifies(sig *dns.RRSIG, k merge.Key, set []dns.RR) bool {
 	if sig.KeyTag != k.Tag() {
 		return false
 	}
-	runtime.Gosched() // queries are answered first
-	return sig.Verify(k.DNSKEY(v.zone, set[0].Header().Ttl), set) == nil
+	return v.signatures.Made(sig, k.DNSKEY(v.zone, set[0].Header().Ttl), set)
 }

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"testing"
@@ -44,24 +45,36 @@ func bothTransports(t *testing.T, truncate bool) netip.AddrPort {
 	return netip.MustParseAddrPort(listener.Addr().String())
 }
 
-func TestAskOverIsOfOneTransport(t *testing.T) {
+func TestQuestionsAreOfOneTransport(t *testing.T) {
 	c, err := NewClient([]string{"192.0.2.1"}, ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := New(c, nil, Options{})
 	whole, truncated := bothTransports(t, false), bothTransports(t, true)
-	for _, tc := range []struct {
-		addr   netip.AddrPort
-		stream bool
-		want   string
-	}{{whole, false, "udp"}, {whole, true, "tcp"}, {truncated, false, "tcp"}, {truncated, true, "tcp"}} {
-		m, err := f.AskOver(t.Context(), tc.addr, tc.stream, "example.org.", dns.TypeTXT)
-		if err != nil {
-			t.Fatal(err)
+	type asker = func(ctx context.Context, name string, qtype uint16) (*dns.Msg, error)
+	overUDP := func(addr netip.AddrPort) asker {
+		return func(ctx context.Context, name string, qtype uint16) (*dns.Msg, error) {
+			return f.AskUDP(ctx, addr, name, qtype)
 		}
-		if got := m.Answer[0].(*dns.TXT).Txt[0]; got != tc.want {
-			t.Errorf("Stream %t: expected the answer over %s, got %q", tc.stream, tc.want, got)
+	}
+	overTCP := func(addr netip.AddrPort) asker {
+		ask, end := f.ConnectTCP(addr)
+		t.Cleanup(end)
+		return ask
+	}
+	for _, tc := range []struct {
+		ask  asker
+		want string
+	}{{overUDP(whole), "udp"}, {overTCP(whole), "tcp"}, {overUDP(truncated), "tcp"}, {overTCP(truncated), "tcp"}} {
+		for range 2 {
+			m, err := tc.ask(t.Context(), "example.org.", dns.TypeTXT)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := m.Answer[0].(*dns.TXT).Txt[0]; got != tc.want {
+				t.Errorf("Expected the answer over %s, got %q", tc.want, got)
+			}
 		}
 	}
 }

@@ -3,14 +3,12 @@ package fetch
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"syscall"
-	"time"
 
 	"github.com/miekg/dns"
 )
@@ -51,21 +49,9 @@ func (c *Client) overNetwork(ctx context.Context, r Resolver, stream bool, q *dn
 
 // byStream asks r by TCP or TLS, each question over a connection of its own.
 func (c *Client) byStream(ctx context.Context, r Resolver, asked []byte) (*dns.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*c.try)
-	defer cancel()
-	conn, err := c.dial(ctx, r)
-	if err != nil {
-		return nil, plain(ctx, err)
-	}
-	defer conn.Close()
-	// The context's end is the deadline, and also ends a wait early.
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	m, err := overStream(conn, asked)
-	if err != nil {
-		return nil, plain(ctx, err)
-	}
-	return m, nil
+	s := &stream{client: c, to: r}
+	defer s.close()
+	return s.ask(ctx, asked)
 }
 
 // plain returns err without what differs from one try to the next, such as our
@@ -87,45 +73,6 @@ func plain(ctx context.Context, err error) error {
 	default:
 		return fmt.Errorf("fails: %w", err)
 	}
-}
-
-func (c *Client) dial(ctx context.Context, r Resolver) (net.Conn, error) {
-	var d net.Dialer
-	if !r.TLS {
-		return d.DialContext(ctx, "tcp", r.Addr.String())
-	}
-	name := r.ServerName
-	if name == "" {
-		name = r.Addr.Addr().WithZone("").String()
-	}
-	td := tls.Dialer{NetDialer: &d, Config: &tls.Config{
-		ServerName: name,
-		RootCAs:    c.roots,
-		MinVersion: tls.VersionTLS12, // RFC 9325 section 3.1.1
-	}}
-	return td.DialContext(ctx, "tcp", r.Addr.String())
-}
-
-// overStream sends a question and reads the next message, which has to be its
-// answer.
-func overStream(conn net.Conn, asked []byte) (*dns.Msg, error) {
-	framed := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(asked)), uint16(len(asked))) // #nosec G115 -- a question
-	if _, err := conn.Write(append(framed, asked...)); err != nil {
-		return nil, err
-	}
-	var size [2]byte
-	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return nil, err
-	}
-	p := make([]byte, binary.BigEndian.Uint16(size[:]))
-	if _, err := io.ReadFull(conn, p); err != nil {
-		return nil, err
-	}
-	m, err := decode(p, asked, true)
-	if err == errStray || err == errNearMiss {
-		err = errGarbage
-	}
-	return m, err
 }
 
 // decode reads the answer p to the question asked, if it is one. Over a stream the

@@ -44,9 +44,26 @@ func (o *Observer) glance(ctx context.Context, addr netip.AddrPort, stream bool,
 	defer o.release()
 	ctx, cancel := context.WithTimeout(ctx, addressTime)
 	defer cancel()
+	ask := func(ctx context.Context, name string, qtype uint16) (*dns.Msg, error) {
+		m, err := o.net.AskUDP(ctx, addr, name, qtype)
+		if err != nil && ctx.Err() == nil { // a datagram may be lost
+			m, err = o.net.AskUDP(ctx, addr, name, qtype)
+		}
+		return m, err
+	}
+	if stream {
+		var end func()
+		ask, end = o.net.ConnectTCP(addr)
+		defer end()
+	}
 	g := glance{sets: make(map[uint16]answer)}
 	for _, qtype := range []uint16{dns.TypeSOA, dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeNS, o.cnsType} {
-		g.sets[qtype] = o.askApex(ctx, addr, stream, zone, qtype)
+		m, err := ask(ctx, zone, qtype)
+		if err != nil {
+			g.sets[qtype] = answer{err: err}
+		} else {
+			g.sets[qtype] = read(m, zone, qtype)
+		}
 		if soa := g.sets[dns.TypeSOA]; soa.err != nil {
 			return glance{err: soa.err}
 		} else if len(soa.rrs) == 0 {
@@ -54,19 +71,6 @@ func (o *Observer) glance(ctx context.Context, addr netip.AddrPort, stream bool,
 		}
 	}
 	return g
-}
-
-// askApex asks one address for one RRset at the zone's apex. A datagram that is
-// lost is sent again once.
-func (o *Observer) askApex(ctx context.Context, addr netip.AddrPort, stream bool, zone string, qtype uint16) answer {
-	m, err := o.net.AskOver(ctx, addr, stream, zone, qtype)
-	if err != nil && !stream && ctx.Err() == nil {
-		m, err = o.net.AskOver(ctx, addr, stream, zone, qtype)
-	}
-	if err != nil {
-		return answer{err: err}
-	}
-	return read(m, zone, qtype)
 }
 
 // read returns the RRset of that name and type in an authoritative answer.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -39,20 +38,25 @@ type keyring struct {
 	now  time.Time
 	keys map[merge.Ref][]merge.Key // sorted
 
-	verified map[string]merge.Key // by RRset and signature
+	signatures *validate.Signatures
+	verified   map[signed]merge.Key
 }
+
+// signed is a signature and what it is over, by their octets.
+type signed struct{ set, sig validate.Fingerprint }
 
 // account is what a host may still cost, and what was found out at its cost.
 type account struct {
 	checks int             // left
-	failed map[string]bool // signatures that no key verifies, as in keyring.verified
+	failed map[signed]bool // no key made these
 }
 
-func newAccount() *account { return &account{checks: maxChecks, failed: make(map[string]bool)} }
+func newAccount() *account { return &account{checks: maxChecks, failed: make(map[signed]bool)} }
 
-// newKeyring returns a keyring of the DNSKEY RRsets seen at now.
-func newKeyring(zone string, now time.Time, all []glance) *keyring {
-	r := &keyring{zone: zone, now: now, keys: make(map[merge.Ref][]merge.Key), verified: make(map[string]merge.Key)}
+// newKeyring returns a keyring of the DNSKEY RRsets seen at now. What was
+// verified before is known to signatures.
+func newKeyring(zone string, now time.Time, all []glance, signatures *validate.Signatures) *keyring {
+	r := &keyring{zone: zone, now: now, keys: make(map[merge.Ref][]merge.Key), signatures: signatures, verified: make(map[signed]merge.Key)}
 	seen := make(map[merge.Key]bool)
 	for _, g := range all {
 		for _, k := range keysOf(g.sets[dns.TypeDNSKEY].rrs) {
@@ -124,32 +128,35 @@ func (r *keyring) apex(g glance, cnsType uint16, acc *account) Apex {
 		return Apex{Err: g.err}
 	}
 	own := keysOf(g.sets[dns.TypeDNSKEY].rrs)
-	ns := signed(r, g.sets[dns.TypeNS], hostsOf, own, acc)
+	ns := setOf(r, g.sets[dns.TypeNS], hostsOf, own, acc)
 	// Resolvers follow NS records without validating them, for their whole TTL,
 	// and CoreDNS's dnssec plugin has the Original TTL be 3600 whatever that is.
 	ns.TTL = longest(g.sets[dns.TypeNS].rrs)
 	return Apex{
-		SOA:     signed(r, g.sets[dns.TypeSOA], serialsOf, own, acc),
-		DNSKEY:  signed(r, g.sets[dns.TypeDNSKEY], keysOf, own, acc),
-		CDNSKEY: signed(r, g.sets[dns.TypeCDNSKEY], keysOf, own, acc),
-		CDS:     signed(r, g.sets[dns.TypeCDS], digestsOf, own, acc),
+		SOA:     setOf(r, g.sets[dns.TypeSOA], serialsOf, own, acc),
+		DNSKEY:  setOf(r, g.sets[dns.TypeDNSKEY], keysOf, own, acc),
+		CDNSKEY: setOf(r, g.sets[dns.TypeCDNSKEY], keysOf, own, acc),
+		CDS:     setOf(r, g.sets[dns.TypeCDS], digestsOf, own, acc),
 		NS:      ns,
-		CNS:     signed(r, g.sets[cnsType], hostsOf, own, acc),
+		CNS:     setOf(r, g.sets[cnsType], hostsOf, own, acc),
 	}
 }
 
-// signed returns an RRset with those keys whose signature over it verifies. The
+// setOf returns an RRset with those keys whose signature over it verifies. The
 // keys of its server are own.
-func signed[T any](r *keyring, a answer, rdata func([]dns.RR) []T, own []merge.Key, acc *account) Set[T] {
+func setOf[T any](r *keyring, a answer, rdata func([]dns.RR) []T, own []merge.Key, acc *account) Set[T] {
 	s := Set[T]{Records: rdata(a.rrs), Err: a.err}
 	if len(a.rrs) == 0 || a.err != nil {
 		return s
 	}
 	s.TTL = longest(a.rrs)
 	var original time.Duration
-	text := textOf(a.rrs)
+	id, ok := validate.Digest(a.rrs)
+	if !ok {
+		return s
+	}
 	for _, sig := range a.sigs[:min(len(a.sigs), maxSignatures)] {
-		k, found, err := r.signer(a.rrs, text, sig, own, acc)
+		k, found, err := r.signer(a.rrs, id, sig, own, acc)
 		if err != nil {
 			s.Err = err
 			break
@@ -178,22 +185,16 @@ func longest(rrs []dns.RR) time.Duration {
 	return ttl
 }
 
-// textOf returns what tells RRsets apart, whatever their order and TTL.
-func textOf(rrs []dns.RR) string {
-	texts := make([]string, len(rrs))
-	for i, rr := range rrs {
-		texts[i] = strings.TrimPrefix(rr.String(), rr.Header().String())
-	}
-	slices.Sort(texts)
-	return strings.Join(texts, "\n")
-}
-
-// signer returns the key that made the signature over rrs, and whether one of
-// those seen did. Keys of the server itself are tried first, so that nobody
+// signer returns the key that made the signature over rrs, which set identifies,
+// and whether one of those seen did. Keys of the server itself are tried first, so that nobody
 // else's with the same tag get in the way. The error says that the account is
 // used up.
-func (r *keyring) signer(rrs []dns.RR, text string, sig *dns.RRSIG, own []merge.Key, acc *account) (by merge.Key, found bool, err error) {
-	id := sig.String() + "\n" + text
+func (r *keyring) signer(rrs []dns.RR, set validate.Fingerprint, sig *dns.RRSIG, own []merge.Key, acc *account) (by merge.Key, found bool, err error) {
+	octets, ok := validate.Digest([]dns.RR{sig})
+	if !ok {
+		return merge.Key{}, false, nil
+	}
+	id := signed{set, octets}
 	if k, ok := r.verified[id]; ok {
 		return k, true, nil
 	}
@@ -209,7 +210,7 @@ func (r *keyring) signer(rrs []dns.RR, text string, sig *dns.RRSIG, own []merge.
 			return merge.Key{}, false, errCostly
 		}
 		acc.checks--
-		if validate.Verify(r.zone, rrs, sig, k.DNSKEY(r.zone, 0), r.now) == nil {
+		if r.signatures.Verify(r.zone, rrs, sig, k.DNSKEY(r.zone, 0), r.now) == nil {
 			r.verified[id] = k
 			return k, true, nil
 		}

@@ -125,7 +125,7 @@ func (l *look) end() Sight {
 	s := l.sight
 	s.At = l.o.now()
 	slices.SortFunc(l.hosts, func(a, b *visited) int { return domain.Compare(a.host, b.host) })
-	keys := newKeyring(s.Zone, s.At, l.glances())
+	keys := newKeyring(s.Zone, s.At, l.glances(), l.o.signatures)
 	for _, v := range l.hosts {
 		server := Server{Host: v.host, Err: v.err}
 		acc := newAccount()

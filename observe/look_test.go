@@ -246,9 +246,19 @@ func (s stalling) Addresses(_ context.Context, host string) (addrs []netip.AddrP
 	return addrs, nil
 }
 
-func (s stalling) AskOver(ctx context.Context, addr netip.AddrPort, stream bool, name string, qtype uint16) (*dns.Msg, error) {
+func (s stalling) AskUDP(ctx context.Context, addr netip.AddrPort, name string, qtype uint16) (*dns.Msg, error) {
+	return s.ask(ctx, addr, false, name, qtype)
+}
+
+func (s stalling) ConnectTCP(addr netip.AddrPort) (ask func(ctx context.Context, name string, qtype uint16) (*dns.Msg, error), end func()) {
+	return func(ctx context.Context, name string, qtype uint16) (*dns.Msg, error) {
+		return s.ask(ctx, addr, true, name, qtype)
+	}, func() {}
+}
+
+func (s stalling) ask(ctx context.Context, addr netip.AddrPort, stream bool, name string, qtype uint16) (*dns.Msg, error) {
 	if addr.Addr() == s.healthy {
-		return s.world.AskOver(ctx, addr, stream, name, qtype)
+		return s.world.ask(addr, stream, name, qtype)
 	}
 	select {
 	case <-time.After(2500 * time.Millisecond):

@@ -46,9 +46,13 @@ type Network interface {
 	// Addresses returns where the nameserver host is to be asked.
 	Addresses(ctx context.Context, host string) ([]netip.AddrPort, error)
 
-	// AskOver asks the server at addr without recursion: over TCP if stream,
-	// else as resolvers do, over UDP first.
-	AskOver(ctx context.Context, addr netip.AddrPort, stream bool, name string, qtype uint16) (*dns.Msg, error)
+	// AskUDP asks the server at addr without recursion, as resolvers do: over
+	// UDP, and over TCP what comes truncated.
+	AskUDP(ctx context.Context, addr netip.AddrPort, name string, qtype uint16) (*dns.Msg, error)
+
+	// ConnectTCP returns what asks that server over TCP at once, one question
+	// after the other, until end is called.
+	ConnectTCP(addr netip.AddrPort) (ask func(ctx context.Context, name string, qtype uint16) (*dns.Msg, error), end func())
 
 	// HasRoute reports whether this machine can send to addr at all.
 	HasRoute(addr netip.AddrPort) bool
@@ -68,6 +72,8 @@ type Observer struct {
 	timeout time.Duration
 	now     func() time.Time
 	slots   chan struct{} // one for each address that is being asked
+
+	signatures *validate.Signatures
 }
 
 // New returns an Observer that asks n.
@@ -81,7 +87,9 @@ func New(n Network, o Options) *Observer {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Observer{net: n, cnsType: o.CNSType, timeout: o.Timeout, now: o.Now, slots: make(chan struct{}, maxAsked)}
+	return &Observer{
+		net: n, cnsType: o.CNSType, timeout: o.Timeout, now: o.Now, slots: make(chan struct{}, maxAsked), signatures: validate.NewSignatures(),
+	}
 }
 
 // Look returns what the zone is like at the given nameservers and its parent.

@@ -181,9 +181,11 @@ func (o *Observer) askReferral(ctx context.Context, addr netip.AddrPort, zone, p
 	defer o.release()
 	ctx, cancel := context.WithTimeout(ctx, addressTime)
 	defer cancel()
-	m, err := o.net.AskOver(ctx, addr, false, zone, dns.TypeNS)
+	m, err := o.net.AskUDP(ctx, addr, zone, dns.TypeNS)
 	if err != nil && ctx.Err() == nil {
-		m, err = o.net.AskOver(ctx, addr, true, zone, dns.TypeNS)
+		ask, end := o.net.ConnectTCP(addr)
+		defer end()
+		m, err = ask(ctx, zone, dns.TypeNS)
 	}
 	if err != nil {
 		ps.Err = err

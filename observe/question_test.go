@@ -10,6 +10,7 @@ import (
 
 	"github.com/coredns-mske/mske/internal/lab"
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/validate"
 )
 
 // id returns the keys as a Sight has them.
@@ -252,7 +253,7 @@ func FuzzAnswer(f *testing.F) {
 		for _, qtype := range []uint16{dns.TypeSOA, dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeNS, 65302} {
 			g.sets[qtype] = read(m, zone, qtype)
 		}
-		apex := newKeyring(zone, now, []glance{g}).apex(g, 65302, newAccount())
+		apex := newKeyring(zone, now, []glance{g}, validate.NewSignatures()).apex(g, 65302, newAccount())
 		if len(apex.DNSKEY.Records) > maxKeys || len(apex.CDS.Records) > maxKeys || len(apex.NS.Records) > maxRecords {
 			t.Errorf("Expected bounded sets, got %d keys", len(apex.DNSKEY.Records))
 		}

@@ -146,7 +146,17 @@ func (w *world) Addresses(ctx context.Context, host string) (addrs []netip.AddrP
 	return addrs, nil
 }
 
-func (w *world) AskOver(ctx context.Context, addr netip.AddrPort, stream bool, name string, qtype uint16) (*dns.Msg, error) {
+func (w *world) AskUDP(ctx context.Context, addr netip.AddrPort, name string, qtype uint16) (*dns.Msg, error) {
+	return w.ask(addr, false, name, qtype)
+}
+
+func (w *world) ConnectTCP(addr netip.AddrPort) (ask func(ctx context.Context, name string, qtype uint16) (*dns.Msg, error), end func()) {
+	return func(_ context.Context, name string, qtype uint16) (*dns.Msg, error) {
+		return w.ask(addr, true, name, qtype)
+	}, func() {}
+}
+
+func (w *world) ask(addr netip.AddrPort, stream bool, name string, qtype uint16) (*dns.Msg, error) {
 	serve := w.servers[addr.Addr()]
 	if serve == nil {
 		return nil, errors.New("does not answer in time")

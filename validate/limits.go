@@ -67,6 +67,10 @@ const (
 	// have to fit into half of that. Each takes some 50 octets.
 	maxVerified = 2 << 20
 
+	// maxSeen is the same of what is seen of zones from outside, up to twenty of
+	// each.
+	maxSeen = 4 << 20
+
 	// maxTTL bounds how long the chain is kept, so that a TTL of a week does
 	// not delay a key's withdrawal by a week. Resolvers take a day, too.
 	maxTTL = 24 * time.Hour

@@ -89,6 +89,19 @@ func pack(rr dns.RR) []byte {
 	return wire[:end]
 }
 
+// Digest identifies records, whatever their TTL and order. It returns false if one
+// of them is not what a message can hold.
+func Digest(rrs []dns.RR) (Fingerprint, bool) {
+	wires := make([][]byte, len(rrs))
+	for i, rr := range rrs {
+		if wires[i] = pack(rr); wires[i] == nil {
+			return Fingerprint{}, false
+		}
+	}
+	slices.SortFunc(wires, bytes.Compare)
+	return digest(wires...), true
+}
+
 // digest identifies the records of the RRset, whatever their TTL and order.
 func (s *rrset) digest() Fingerprint {
 	wires := slices.Clone(s.wires)

@@ -12,12 +12,40 @@ import (
 // that all the time.
 func yield() { runtime.Gosched() }
 
+// Signatures verifies signatures one by one, and remembers those that are good:
+// whether one is depends on nothing but octets. It asks nobody, and what
+// signatures that are not good cost is the caller's to bound. It is safe for
+// concurrent use.
+type Signatures struct{ good *Fingerprints }
+
+// NewSignatures returns a Signatures that has seen none.
+func NewSignatures() *Signatures { return &Signatures{NewFingerprints(maxSeen)} }
+
+// Made reports whether k made the signature over the RRset, and nothing else: not
+// whether it is valid at any time, nor whether k is to be trusted.
+func (s *Signatures) Made(sig *dns.RRSIG, k *dns.DNSKEY, rrs []dns.RR) bool {
+	signed, ok := Digest(rrs)
+	by, also := Digest([]dns.RR{sig, k})
+	if !ok || !also {
+		return false // not what a message can hold
+	}
+	f := digest(signed[:], by[:])
+	if s.good.Has(f) {
+		return true
+	}
+	yield()
+	if sig.Verify(k, rrs) != nil {
+		return false
+	}
+	s.good.Put(f)
+	return true
+}
+
 // Verify returns nil if key k of the zone made the signature over the RRset,
 // which is complete and without duplicates, and that is valid at now (RFC 4035
 // section 5.3). Whether k is to be trusted is not asked, and what is made from
-// a wildcard does not pass. It asks nobody and remembers nothing: the cost is
-// the caller's to bound. The error is an [*Error].
-func Verify(zone string, rrs []dns.RR, sig *dns.RRSIG, k *dns.DNSKEY, now time.Time) error {
+// a wildcard does not pass. The error is an [*Error].
+func (s *Signatures) Verify(zone string, rrs []dns.RR, sig *dns.RRSIG, k *dns.DNSKEY, now time.Time) error {
 	if len(rrs) == 0 || len(rrs) > maxRecords {
 		return fail(zone, sig.TypeCovered, CheckLimit, limitRule, "an RRset of %d records, not 1 to %d", len(rrs), maxRecords)
 	}
@@ -43,8 +71,7 @@ func Verify(zone string, rrs []dns.RR, sig *dns.RRSIG, k *dns.DNSKEY, now time.T
 	if !SupportedAlgorithm(k.Algorithm) || !supportedSize(k) {
 		return refuse(CheckAlgorithm, "RFC 4035 section 5.2", "the key is of an algorithm or size that is not supported")
 	}
-	yield()
-	if sig.Verify(k, rrs) != nil {
+	if !s.Made(sig, k, rrs) {
 		return refuse(CheckSignature, "RFC 4035 section 5.3.3", "does not verify")
 	}
 	return nil

@@ -34,12 +34,18 @@ func TestVerifyTakesWhatOneKeySignedOnly(t *testing.T) {
 	shouted.SignerName = "EXAMPLE.org."
 	rsa := lab.NewKey("example.org.", dns.RSASHA256, 256, "").PublicKey
 	tiny := base64.StdEncoding.EncodeToString(append([]byte{1, 3, 0x80}, make([]byte, 63)...))
+	longer := dns.Copy(sig).(*dns.RRSIG)
+	longer.Expiration += 3600
 	forged := []dns.RR{dns.Copy(rrs[0])}
 	forged[0].(*dns.A).A[3]++
 	edited := func(edit func(*dns.DNSKEY)) *dns.DNSKEY {
 		other := dns.Copy(k.DNSKEY).(*dns.DNSKEY)
 		edit(other)
 		return other
+	}
+	seen := NewSignatures()
+	if !seen.Made(sig, k.DNSKEY, rrs) || !seen.Made(wildSig, k.DNSKEY, expanded) {
+		t.Fatal("Expected both signatures to be good")
 	}
 	for _, tc := range []struct {
 		name  string
@@ -52,6 +58,7 @@ func TestVerifyTakesWhatOneKeySignedOnly(t *testing.T) {
 	}{
 		{"good", "Example.org.", rrs, sig, k.DNSKEY, at, ""},
 		{"other data", "example.org.", forged, sig, k.DNSKEY, at, CheckSignature},
+		{"other expiration", "example.org.", rrs, longer, k.DNSKEY, at, CheckSignature},
 		{"other key", "example.org.", rrs, sig, lab.NewKey("example.org.", dns.ECDSAP256SHA256, 256, "other").DNSKEY, at, CheckSignature},
 		{"other zone", "org.", rrs, sig, k.DNSKEY, at, CheckSigned},
 		{"name outside the zone", "example.org.", neighbour, z.SignWith(k, neighbour), k.DNSKEY, at, CheckSigned},
@@ -66,10 +73,34 @@ func TestVerifyTakesWhatOneKeySignedOnly(t *testing.T) {
 		{"too late", "example.org.", rrs, sig, k.DNSKEY, at.AddDate(0, 0, 15), CheckPeriod},
 		{"no records", "example.org.", nil, sig, k.DNSKEY, at, CheckLimit},
 	} {
-		err := Verify(tc.zone, tc.rrs, tc.sig, tc.key, tc.at)
-		var why *Error
-		if errors.As(err, &why); tc.check == "" && err != nil || tc.check != "" && (why == nil || why.Check != tc.check) {
-			t.Errorf("%s: expected check %q, got %v", tc.name, tc.check, err)
+		for name, s := range map[string]*Signatures{"new": NewSignatures(), "that knows others": seen} {
+			err := s.Verify(tc.zone, tc.rrs, tc.sig, tc.key, tc.at)
+			var why *Error
+			if errors.As(err, &why); tc.check == "" && err != nil || tc.check != "" && (why == nil || why.Check != tc.check) {
+				t.Errorf("%s, by signatures %s: expected check %q, got %v", tc.name, name, tc.check, err)
+			}
 		}
+	}
+}
+
+// What was verified once is not verified again: a signature is a pure function of
+// octets. TTLs and the order of the records are no part of it.
+func TestSignaturesAreVerifiedOnce(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	k := lab.NewKey("example.org.", dns.ECDSAP256SHA256, 256, "")
+	z := lab.New(t, at).Add(lab.Zone{Name: "example.org.", Keys: []*lab.Key{k}, Records: "www A 192.0.2.1\nwww A 192.0.2.2\n"})
+	answer := z.Answer("www.example.org.", dns.TypeA).Answer
+	rrs, sig := answer[:2], answer[2].(*dns.RRSIG)
+	s := NewSignatures()
+	if !s.Made(sig, k.DNSKEY, rrs) || len(s.good.young) != 1 {
+		t.Fatalf("Expected a good signature to be remembered, got %d", len(s.good.young))
+	}
+	turned := []dns.RR{dns.Copy(rrs[1]), dns.Copy(rrs[0])}
+	turned[0].Header().Ttl, turned[1].Header().Ttl = 7, 7
+	if !s.Made(sig, k.DNSKEY, turned) || len(s.good.young) != 1 {
+		t.Errorf("Expected the same signature to be known, got %d", len(s.good.young))
+	}
+	if s.Made(sig, k.DNSKEY, rrs[:1]) || len(s.good.young) != 1 {
+		t.Errorf("Expected one that is not good not to be remembered, got %d", len(s.good.young))
 	}
 }
