@@ -47,6 +47,9 @@ type instance struct {
 	// start, those of the instance that this one is to replace.
 	watchers []*keys.Watcher
 
+	// former is the instance that this one is to replace, until it has started.
+	former *instance
+
 	engine    atomic.Pointer[refresh.Engine]
 	servers   []*status.Server         // for `mske status`
 	successor atomic.Pointer[instance] // what a reload is to replace this one by
@@ -90,7 +93,7 @@ func instanceOf(c *caddy.Controller) *instance {
 	inst := &instance{zones: make(map[string][]*zone), domains: make(map[string]string)}
 	c.Set(instanceKey{}, inst)
 	if old := restarting.Load(); old != nil {
-		inst.watchers = old.watchers
+		inst.watchers, inst.former = old.watchers, old
 		old.successor.Store(inst)
 	}
 	c.OnRestart(inst.prepareRestart)
@@ -282,7 +285,10 @@ func (inst *instance) warn() {
 // start: it holds the state of watched directories and the chain cache.
 func (inst *instance) background() (refresh.Config, error) {
 	info, _ := debug.ReadBuildInfo()
-	config := refresh.Config{Observer: observer{}, Log: log, Built: built(info), Clock: clock}
+	config := refresh.Config{
+		Former:   make(map[*refresh.Subtree]*serve.Subtree),
+		Observer: observer{}, Log: log, Built: built(info), Clock: clock, Crowded: refresh.NewCrowd().Here,
+	}
 	made := newParts(inst.watchers)
 	to := &publisher{zones: make(map[*refresh.Zone]*zone), subtrees: make(map[*refresh.Subtree]*subtree)}
 	byZone := make(map[*zone]*refresh.Zone)
@@ -319,10 +325,28 @@ func (inst *instance) background() (refresh.Config, error) {
 		r := &refresh.Subtree{NS: s.ns, Zone: byZone[s.zone]}
 		config.Subtrees = append(config.Subtrees, r)
 		to.subtrees[r] = s
+		if view := inst.formerView(s); view != nil {
+			config.Former[r] = view
+		}
 	}
+	inst.former = nil
 	config.Publisher = to
 	inst.watchers = slices.Collect(maps.Values(made.watchers))
 	return config, nil
+}
+
+// formerView returns what was announced in s until now: after a failed reload by
+// this instance, else by the one that it is to replace.
+func (inst *instance) formerView(s *subtree) *serve.Subtree {
+	if view := s.view.Load(); view != nil || inst.former == nil {
+		return view
+	}
+	for _, old := range inst.former.subtrees {
+		if old.ns == s.ns && old.zone.name == s.zone.name && slices.Equal(old.zone.stanza.nameservers, s.zone.stanza.nameservers) {
+			return old.view.Load()
+		}
+	}
+	return nil
 }
 
 // parts are what several zones share while one engine runs.

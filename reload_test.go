@@ -195,3 +195,37 @@ func ours() string {
 	}
 	return strings.Join(found, "\n\n")
 }
+
+// Announcements are not signed anew by a reload, unless with another key or TTL.
+// Those of a zone that has left the nameserver go.
+func TestReloadKeepsAnnouncements(t *testing.T) {
+	p := newProvider(t)
+	for name, corefile := range map[string]string{"in a zone": p.corefile(""), "delegated": p.delegated()} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, corefile)
+			defer s.stop()
+			q := question("_multi.example.org._signal.ns1.example.net.", dns.TypeDNSKEY, true)
+			signature := func(m *dns.Msg) string { return records(m.Answer, dns.TypeRRSIG)[0].(*dns.RRSIG).Signature }
+			before := s.until("an announcement", q, answered)
+			if err := s.restart(corefile); err != nil {
+				t.Fatal(err)
+			}
+			after := s.ask(q)
+			if !answered(after) || signature(after) != signature(before) {
+				t.Errorf("Expected the same signature at once after a reload, got\n%v\nthen\n%v", before, after)
+			}
+			corefile = strings.ReplaceAll(corefile, "nameservers ns1.example.net", "nameservers ns1.example.net\n ttl 5m")
+			if err := s.restart(corefile); err != nil {
+				t.Fatal(err)
+			}
+			after = s.until("the new TTL", q, func(m *dns.Msg) bool { return answered(m) && m.Answer[0].Header().Ttl == 300 })
+			if signature(after) == signature(before) {
+				t.Error("Expected another signature over another Original TTL")
+			}
+			if err := s.restart(strings.Replace(corefile, "nameservers ns1.example.net", "nameservers ns2.example.net", 1)); err != nil {
+				t.Fatal(err)
+			}
+			s.until("the announcement to go", q, func(m *dns.Msg) bool { return !answered(m) && len(m.Ns) > 0 })
+		})
+	}
+}

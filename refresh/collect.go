@@ -31,6 +31,8 @@ type collection struct {
 	ended   time.Time // when that was
 
 	notified bool // it is to be fetched ahead of its time
+	awaited  bool // it is due since the owner changed the nameservers
+	every    time.Duration
 }
 
 // failed schedules the next attempt.
@@ -40,11 +42,13 @@ func (c *collection) failed(z *Zone, now time.Time) {
 	c.next = now.Add(max(jitter(wait), z.RefreshMin))
 }
 
-// succeeded schedules the next collection by the TTL of what was found.
-func (c *collection) succeeded(z *Zone, now time.Time, ttl time.Duration) {
+// succeeded schedules the next collection by the TTL of what was found, and returns
+// how long that is.
+func (c *collection) succeeded(z *Zone, now time.Time, ttl time.Duration) time.Duration {
 	c.fails = 0
 	wait := min(max(ttl, z.RefreshMin), z.RefreshMax)
 	c.next = now.Add(max(jitter(wait), z.RefreshMin))
+	return wait
 }
 
 // collect starts the collections of z that are due. Those of hosts that are no
@@ -56,7 +60,7 @@ func (e *Engine) collect(z *zone) {
 	for host, c := range z.fetching {
 		if !slices.Contains(hosts, host) && !c.running && !c.asked.Add(z.RefreshMin).After(now) {
 			delete(z.fetching, host)
-			e.loop.fetches.leave(c.line)
+			e.loop.fetches.leave(c)
 			z.settle("fetch " + host)
 		}
 	}
@@ -72,6 +76,7 @@ func (e *Engine) collect(z *zone) {
 				continue
 			}
 			c.line = e.loop.fetches.join(place{z.Fetcher, host})
+			e.loop.fetches.expect(c, z.RefreshMax)
 			z.fetching[host] = c
 		}
 		c.advance(z.Zone, now)
@@ -111,6 +116,9 @@ func latest(a, b time.Time) time.Time {
 func (e *Engine) collectNow(z *zone) {
 	for _, c := range z.fetching {
 		c.next = latest(e.loop.now, c.asked.Add(z.RefreshMin))
+		if c.awaited = !c.running; c.running {
+			e.loop.fetches.await(c)
+		}
 	}
 }
 
@@ -123,7 +131,9 @@ func (e *Engine) fetch(z *zone, c *collection) {
 		return
 	}
 	c.running = true
-	e.loop.fetches.add(c.line, turn{zone: z, collection: c, begin: func() task {
+	routine := !c.awaited && (peer(z.facts.state.Peers, c.host) >= 0 || !c.ended.IsZero())
+	c.awaited = false
+	e.loop.fetches.add(c.line, turn{zone: z, collection: c, routine: routine, begin: func() task {
 		collect := z.begin(c)
 		var known merge.Announcement
 		if i := peer(z.facts.state.Peers, c.host); i >= 0 {
@@ -216,10 +226,10 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 	}
 	switch c.verdict {
 	case fetch.Secure:
-		c.succeeded(z.Zone, now, r.TTL)
+		e.loop.fetches.expect(c, c.succeeded(z.Zone, now, r.TTL))
 		z.recovered("fetch "+c.host, "the announcement of %s is secure now", c.host)
 	case fetch.Absent:
-		c.succeeded(z.Zone, now, r.TTL)
+		e.loop.fetches.expect(c, c.succeeded(z.Zone, now, r.TTL))
 		z.reportFailure(c, r, now)
 	default:
 		c.failed(z.Zone, now)

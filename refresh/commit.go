@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"reflect"
 	"runtime"
@@ -30,6 +29,9 @@ const (
 	// maxBatch is the most zones in one write, and with that the memory that
 	// one takes when a whole fleet changes.
 	maxBatch = 1000
+
+	// fewZones are decided about without giving way to queries.
+	fewZones = 16
 
 	// signRetry is how long to wait after signing failed.
 	signRetry = time.Minute
@@ -115,25 +117,38 @@ func (e *Engine) jobs() []*job {
 	l := &e.loop
 	var jobs []*job
 	lazy := len(l.lazy) > 0 && !l.lazySince.Add(lazyWrite).After(l.now)
-	for i, set := range []map[*zone]bool{l.dirty, maps.Clone(l.lazy)} {
-		if i > 0 && !lazy {
+	m, decided := e.manners(), 0
+	decide := func(z *zone) {
+		if decided++; decided > fewZones {
+			m.giveWay()
+		}
+		due := lazy && l.lazy[z]
+		delete(l.dirty, z)
+		if due {
+			delete(l.lazy, z)
+		}
+		e.protect(z, func() {
+			if j := e.prepare(z, due); j != nil {
+				jobs = append(jobs, j)
+			}
+		})
+	}
+	for z := range l.dirty {
+		if decide(z); len(jobs) == maxBatch {
+			return jobs
+		}
+	}
+	if !lazy {
+		return jobs
+	}
+	var waiting []*zone
+	for z := range l.lazy {
+		if waiting = append(waiting, z); len(jobs)+len(waiting) == maxBatch {
 			break
 		}
-		for z := range set {
-			if len(jobs) == maxBatch {
-				return jobs
-			}
-			due := lazy && l.lazy[z]
-			delete(l.dirty, z)
-			if due {
-				delete(l.lazy, z)
-			}
-			e.protect(z, func() {
-				if j := e.prepare(z, due); j != nil {
-					jobs = append(jobs, j)
-				}
-			})
-		}
+	}
+	for _, z := range waiting {
+		decide(z)
 	}
 	return jobs
 }
@@ -150,6 +165,13 @@ func (e *Engine) prepare(z *zone, lazy bool) *job {
 	z.report(d)
 	z.tell()
 	z.decideAt, z.local = d.next, d.local
+	switch {
+	case d.next.IsZero():
+	case d.next.After(now):
+		e.wake(z, d.next)
+	default: // something else has to happen first
+		e.wake(z, now.Add(idle))
+	}
 	z.facts.state.Own, z.facts.state.Cold = d.own, d.cold
 	z.facts.state.Clock = e.loop.clock.stamp()
 	e.loop.news = true
@@ -342,6 +364,7 @@ func (e *Engine) committed(jobs []*job, err error) {
 	}
 	e.reportStore(err)
 	for _, j := range jobs {
+		runtime.Gosched() // queries are answered first
 		e.protect(j.zone, func() { e.publish(j) })
 	}
 }
@@ -433,7 +456,7 @@ func (e *Engine) show(z *zone, j *job) {
 		z.signAt = latest(at, e.loop.now.Add(signRetry))
 		e.wake(z, z.signAt)
 	}
-	e.wake(z, earliest(z.decideAt, e.loop.now.Add(idle)))
+	e.wake(z, e.loop.now.Add(idle))
 	e.reconsider(z)
 	e.enclosed(z)
 	e.loop.news = true

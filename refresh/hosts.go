@@ -25,6 +25,17 @@ const (
 	// when a resolver comes back, all are due at once.
 	perSecond = 200
 
+	// minFetchRate and maxFetchRate bound how many routine collections begin in a
+	// second, of all hosts together: those of hosts whose announcement is known,
+	// and that nothing says has changed.
+	minFetchRate = 60
+	maxFetchRate = 10_000
+
+	// catchUp is how many times as fast as collections become due in the long run
+	// they may begin at least, whatever else there is to do: after a start all are
+	// due at once.
+	catchUp = 4
+
 	// burst is how many may begin at once after a while without.
 	burst = maxPerHost
 
@@ -38,9 +49,8 @@ const (
 // that are fetched for in the same way, and what is known of the host.
 type line struct {
 	at      place
-	zones   int    // that are collected from it
-	waiting []turn // the first urgent are
-	urgent  int
+	zones   int // that are collected from it
+	waiting [urgencies][]turn
 	running int
 	paced   time.Time // by when what has begun should have, at perSecond
 
@@ -49,6 +59,16 @@ type line struct {
 	silent int    // zones in a row for which it was
 	again  time.Time
 }
+
+// urgency tells which collections go first.
+type urgency int
+
+const (
+	urgent    urgency = iota // a NOTIFY asked for it
+	awaited                  // nothing is known of the host, or the owner has changed nameservers
+	routine                  // what is known is likely to be all there is
+	urgencies                // how many there are
+)
 
 // place is a host as reached by one fetcher.
 type place struct {
@@ -61,6 +81,7 @@ type turn struct {
 	zone       *zone
 	collection *collection
 	begin      func() task // called when it is its turn
+	routine    bool
 }
 
 // dead reports whether the host is taken for dead. It is probed by one
@@ -91,7 +112,9 @@ type lines struct {
 	byPlace  map[place]*line
 	order    []*line // with somebody waiting; the first is next
 	running  int
-	unproven int // of these
+	unproven int     // of these
+	pace     pace    // at which routine ones begin
+	load     float64 // how many become due in a second, in the long run
 }
 
 // slot is the right to run one collection.
@@ -114,25 +137,43 @@ func (q *lines) join(at place) *line {
 	return l
 }
 
+// expect notes that c becomes due once in a while.
+func (q *lines) expect(c *collection, every time.Duration) {
+	rate := func(d time.Duration) float64 {
+		if d <= 0 {
+			return 0
+		}
+		return 1 / d.Seconds()
+	}
+	q.load += rate(every) - rate(c.every)
+	c.every = every
+}
+
 // leave is for a zone that will not collect from the host any more.
-func (q *lines) leave(l *line) {
+func (q *lines) leave(c *collection) {
+	q.expect(c, 0)
+	l := c.line
 	if l.zones--; l.zones == 0 {
 		delete(q.byPlace, l.at)
 	}
 }
 
-// add lets t wait in l, behind those that are urgent if it is, else behind all.
+// add lets t wait in l, behind those that are as urgent.
 func (q *lines) add(l *line, t turn) {
-	if len(l.waiting) == 0 {
+	if l.len() == 0 {
 		q.order = append(q.order, l)
 	}
-	if !t.collection.notified {
-		l.waiting = append(l.waiting, t)
-		return
+	u := awaited
+	switch {
+	case t.collection.notified:
+		u = urgent
+	case t.routine:
+		u = routine
 	}
-	l.waiting = slices.Insert(l.waiting, l.urgent, t)
-	l.urgent++
-	q.first(l)
+	l.waiting[u] = append(l.waiting[u], t)
+	if u == urgent {
+		q.first(l)
+	}
 }
 
 // first has l be asked first.
@@ -141,18 +182,38 @@ func (q *lines) first(l *line) {
 	q.order = slices.Insert(slices.Delete(q.order, i, i+1), 0, l)
 }
 
+// len returns how many wait in l.
+func (l *line) len() int {
+	n := 0
+	for _, w := range l.waiting {
+		n += len(w)
+	}
+	return n
+}
+
+// move has c, if it waits in l and is less urgent than u, be as urgent as that. It
+// returns false if there is nothing to do.
+func (l *line) move(c *collection, u urgency) bool {
+	for from := u + 1; from < urgencies; from++ {
+		w := &l.waiting[from]
+		if i := slices.IndexFunc(*w, func(t turn) bool { return t.collection == c }); i >= 0 {
+			l.waiting[u] = append(l.waiting[u], (*w)[i])
+			*w = slices.Delete(*w, i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
 // hurry has c, if it waits, wait no longer than what is urgent does.
 func (q *lines) hurry(c *collection) {
-	l := c.line
-	i := slices.IndexFunc(l.waiting, func(t turn) bool { return t.collection == c })
-	if i < l.urgent {
-		return // it runs, or is urgent already
+	if c.line.move(c, urgent) {
+		q.first(c.line)
 	}
-	t := l.waiting[i]
-	l.waiting = slices.Insert(slices.Delete(l.waiting, i, i+1), l.urgent, t)
-	l.urgent++
-	q.first(l)
 }
+
+// await has c, if it waits, go before those that are routine.
+func (q *lines) await(c *collection) { c.line.move(c, awaited) }
 
 // next returns the collection that is to run now, if one may, or else when one
 // may because time has passed, zero if that alone does not help.
@@ -164,20 +225,24 @@ func (q *lines) next(now time.Time) (t turn, s slot, ok bool, later time.Time) {
 		if !q.may(l) {
 			continue
 		}
-		if at := l.ready(now); at.After(now) {
+		at, u := l.ready(now), l.next()
+		if u == routine {
+			at = latest(at, q.pace.ready(now))
+		}
+		if at.After(now) {
 			later = earliest(later, at)
 			continue
 		}
-		t := l.waiting[0]
-		l.waiting[0] = turn{}
-		l.waiting = l.waiting[1:]
-		l.urgent = max(l.urgent-1, 0)
+		t := l.take()
+		if u == routine {
+			q.pace.begin(now)
+		}
 		l.paced = latest(l.ready(now), now.Add(-burst*time.Second/perSecond)).Add(time.Second / perSecond)
 		q.order = append(q.order[:i:i], q.order[i+1:]...) // those passed over stay first
 		switch {
-		case l.urgent > 0:
+		case len(l.waiting[urgent]) > 0:
 			q.order = slices.Insert(q.order, 0, l)
-		case len(l.waiting) > 0:
+		case l.len() > 0:
 			q.order = append(q.order, l)
 		}
 		s := slot{line: l, proven: l.proven}
@@ -191,11 +256,30 @@ func (q *lines) next(now time.Time) (t turn, s slot, ok bool, later time.Time) {
 	return turn{}, slot{}, false, later
 }
 
+// next returns how urgent the first in l is, which is not empty.
+func (l *line) next() urgency {
+	for u := range urgencies {
+		if len(l.waiting[u]) > 0 {
+			return u
+		}
+	}
+	return urgencies
+}
+
+// take takes the first out of l.
+func (l *line) take() turn {
+	w := &l.waiting[l.next()]
+	t := (*w)[0]
+	(*w)[0] = turn{}
+	*w = (*w)[1:]
+	return t
+}
+
 // ready returns when the first in l may begin: what a NOTIFY asked for, of which
 // few are heeded in a second, at once. No pace is that slow that it ends more than
 // a second from now: then the clock was set.
 func (l *line) ready(now time.Time) time.Time {
-	if l.urgent > 0 || l.paced.After(now.Add(time.Second)) {
+	if len(l.waiting[urgent]) > 0 || l.paced.After(now.Add(time.Second)) {
 		return time.Time{}
 	}
 	return l.paced
@@ -221,8 +305,8 @@ func (q *lines) end(s slot) {
 
 // dismiss returns those who wait in l, who do so no longer.
 func (q *lines) dismiss(l *line) []turn {
-	waiting := l.waiting
-	l.waiting, l.urgent = nil, 0
+	waiting := slices.Concat(l.waiting[:]...)
+	l.waiting = [urgencies][]turn{}
 	for i := range q.order {
 		if q.order[i] == l {
 			q.order = append(q.order[:i:i], q.order[i+1:]...)

@@ -78,7 +78,7 @@ func TestUrgentCollectionsAreFirst(t *testing.T) {
 	for _, s := range beginAt(&q, now) {
 		q.end(s)
 	}
-	waiting := l.waiting[5000].collection
+	waiting := l.waiting[awaited][5000].collection
 	q.hurry(waiting)
 	q.hurry(waiting)
 	fresh := &collection{line: l, notified: true}
@@ -90,8 +90,8 @@ func TestUrgentCollectionsAreFirst(t *testing.T) {
 			q.end(s)
 		}
 	}
-	if n := len(l.waiting); l.urgent != 0 || n != 9994 && n != 9995 {
-		t.Errorf("Expected the others to wait on, got %d, %d of them urgent", n, l.urgent)
+	if n := l.len(); len(l.waiting[urgent]) != 0 || n != 9994 && n != 9995 {
+		t.Errorf("Expected the others to wait on, got %d, %d of them urgent", n, len(l.waiting[urgent]))
 	}
 }
 
@@ -255,8 +255,8 @@ func TestHostsNobodyCollectsFromAreForgotten(t *testing.T) {
 	if a != b || a.zones != 2 {
 		t.Error("Expected two zones to share a host's line")
 	}
-	q.leave(a)
-	q.leave(b)
+	q.leave(&collection{line: a})
+	q.leave(&collection{line: b})
 	if len(q.byPlace) != 0 {
 		t.Error("Expected nothing to stay")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -52,19 +53,13 @@ func pollEvery(zones int) time.Duration {
 	return min(max(time.Duration(zones)*pollPerZone, minPoll), maxPoll)
 }
 
-// look asks for z's serial, or reads all of it, if that is due.
+// look reads all of z, if that is due.
 func (e *Engine) look(z *zone) {
-	now := e.loop.now
-	read := !z.facts.looked || due(z.readAt, now)
-	if z.Whole || z.asking || z.pollAt.After(now) && !due(z.readAt, now) {
+	if z.Whole || z.asking || z.readAt.After(e.loop.now) {
 		return
 	}
 	z.asking = true
-	if !read {
-		e.loop.polling = append(e.loop.polling, z)
-		return
-	}
-	o := z.chainOptions(now)
+	o := e.chainOptions(z)
 	e.submit(&e.loop.looks, task{
 		zone: z,
 		run: func(ctx context.Context) func() {
@@ -75,18 +70,37 @@ func (e *Engine) look(z *zone) {
 	})
 }
 
-// lookDue returns when z is to be looked at next, zero if that is not to be known.
+// lookDue returns when z is to be read next, zero if that is not to be known.
 func (z *zone) lookDue() time.Time {
 	if z.asking || z.Whole || z.broken() {
 		return time.Time{}
 	}
-	return earliest(z.pollAt, z.readAt)
+	return z.readAt
 }
 
-// poll asks for the serials of all zones of which that is due. A fleet is asked
-// all the time, so that many zones share one task.
+// poll asks for the serials of the zones whose turn it is. All zones take turns
+// without end, many in each task: nothing else is done as often in a fleet.
 func (e *Engine) poll() {
-	for zones := range slices.Chunk(e.loop.polling, pollBatch) {
+	l := &e.loop
+	if l.pollAt.IsZero() {
+		l.pollAt = l.now.Add(e.pollEvery) // they have just been read
+	}
+	for n := len(e.zones); n > 0 && !l.pollAt.After(l.now); {
+		batch := min(n, pollBatch)
+		l.pollAt = latest(l.pollAt, l.now.Add(-e.pollEvery)).Add(e.pollEvery * time.Duration(batch) / time.Duration(n))
+		var zones []*zone
+		for range batch {
+			if z := e.zones[l.pollNext]; z.pollable() {
+				z.asking = true
+				zones = append(zones, z)
+			}
+			l.pollNext = (l.pollNext + 1) % n
+		}
+		if len(zones) == 0 {
+			continue
+		}
+		first := rand.IntN(len(zones)) // time may not be enough for the last
+		zones = append(zones[first:], zones[:first]...)
 		serials := make([]uint32, len(zones))
 		errs := make([]error, len(zones))
 		e.submit(&e.loop.looks, task{
@@ -107,7 +121,12 @@ func (e *Engine) poll() {
 			},
 		})
 	}
-	e.loop.polling = nil
+}
+
+// pollable reports whether z is asked for its serial in turn: it is known, and
+// nothing else is under way.
+func (z *zone) pollable() bool {
+	return z.facts.looked && !z.asking && !z.Whole && !z.broken() && z.lookFails == 0
 }
 
 var errNotAsked = errors.New("others took all the time")
@@ -127,16 +146,12 @@ func askSerial(ctx context.Context, z *Zone) (serial uint32, err error) {
 // others took all the time, has its turn again.
 func (e *Engine) polled(z *zone, serial uint32, err error) {
 	z.asking = false
-	z.pollAt = e.loop.now.Add(jitter(e.pollEvery))
 	switch {
-	case !e.loop.clock.right():
-	case err == errNotAsked:
+	case !e.loop.clock.right(), err == errNotAsked:
 	case err != nil:
 		e.lookFailed(z, err)
 	case serial != z.serial:
 		z.readAt = e.loop.now
-	default:
-		z.lookFails = 0
 	}
 	e.rush(z, z.lookDue())
 }
@@ -153,7 +168,7 @@ func (e *Engine) lookAtStart() {
 		if z.Whole || len(z.facts.state.Joint.DNSKEY) > 0 {
 			continue
 		}
-		o := z.chainOptions(e.loop.now)
+		o := e.chainOptions(z)
 		looks = append(looks, func() func() {
 			l, err := lookAt(ctx, z.Zone, o)
 			if err != nil {
@@ -202,9 +217,9 @@ func lookAt(ctx context.Context, z *Zone, o chain.Options) (chain.Look, error) {
 func (e *Engine) lookedAt(z *zone, l chain.Look, err error) {
 	now := e.loop.now
 	z.asking = false
-	z.pollAt = now.Add(jitter(e.pollEvery))
 	switch {
 	case !e.loop.clock.right(): // signatures were judged by it
+		z.readAt = latest(z.readAt, now.Add(e.pollEvery))
 	case err != nil:
 		e.lookFailed(z, err)
 	default:
@@ -218,7 +233,7 @@ func (e *Engine) lookedAt(z *zone, l chain.Look, err error) {
 func (e *Engine) lookFailed(z *zone, err error) {
 	z.lookFails++
 	again := e.loop.now.Add(max(after(lookRetry, z.lookFails), min(e.pollEvery, time.Minute)))
-	z.pollAt, z.readAt = again, again
+	z.readAt = again
 	var unknown *chain.UnknownSignerError
 	switch {
 	case errors.As(err, &unknown):

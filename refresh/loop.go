@@ -3,6 +3,7 @@ package refresh
 import (
 	"container/heap"
 	"context"
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -43,6 +44,8 @@ type loop struct {
 	scans   pool
 	builds  pool
 
+	parentPace, sightPace pace
+
 	clock        clock
 	begun        bool           // something was decided by it since the start
 	lost         bool           // the right to write is another engine's
@@ -54,8 +57,9 @@ type loop struct {
 	writeFails   int
 	storeProblem string
 	buildAt      time.Time
-	telling      []*zone // whose announcements changed
-	polling      []*zone // to be asked for their serials
+	telling      []*zone   // whose announcements changed
+	pollNext     int       // the zone that is asked for its serial next
+	pollAt       time.Time // when
 	scanAt       time.Time
 
 	panics         int
@@ -68,8 +72,9 @@ type loop struct {
 func (l *loop) init() {
 	l.done = make(chan func())
 	l.probes.limit = maxProbes
-	l.parents.limit = maxParents
-	l.sights.limit = maxSights
+	l.parents.limit, l.parents.pace = maxParents, &l.parentPace
+	l.sights.limit, l.sights.pace = maxSights, &l.sightPace
+	l.fetches.pace = newPace(minFetchRate, maxFetchRate)
 	l.notices.limit = maxNotices
 	l.looks.limit = maxLooks
 	l.writes.limit = maxWrites
@@ -83,6 +88,7 @@ func (l *loop) init() {
 type pool struct {
 	limit, running int
 	queue          []task
+	pace           *pace // at which tasks begin; nil: at any
 }
 
 // task is work outside the loop: run is called in a goroutine of its own, and
@@ -99,12 +105,38 @@ func (e *Engine) submit(p *pool, t task) {
 	e.dispatch(p)
 }
 
+// next takes the task out of p that is to begin now, if one may.
+func (p *pool) next(now time.Time) (t task, ok bool) {
+	switch {
+	case p.running >= p.limit || len(p.queue) == 0:
+		return task{}, false
+	case p.pace == nil:
+	case p.pace.ready(now).After(now):
+		return task{}, false
+	default:
+		p.pace.begin(now)
+	}
+	t = p.queue[0]
+	p.queue[0] = task{}
+	p.queue = p.queue[1:]
+	p.running++
+	return t, true
+}
+
+// later returns when time alone lets the next task of p begin, zero for never.
+func (p *pool) later(now time.Time) time.Time {
+	if p.pace == nil || p.running >= p.limit || len(p.queue) == 0 {
+		return time.Time{}
+	}
+	return latest(p.pace.ready(now), now)
+}
+
 func (e *Engine) dispatch(p *pool) {
-	for e.loop.clock.right() && p.running < p.limit && len(p.queue) > 0 {
-		t := p.queue[0]
-		p.queue[0] = task{}
-		p.queue = p.queue[1:]
-		p.running++
+	for e.loop.clock.right() {
+		t, ok := p.next(e.loop.now)
+		if !ok {
+			return
+		}
 		e.wg.Go(func() {
 			e.work(t, func() {
 				p.running--
@@ -208,6 +240,7 @@ func (e *Engine) turn() time.Duration {
 		e.scan()
 	}
 	for len(l.due) > 0 && !l.due[0].due.After(now) {
+		runtime.Gosched() // queries are answered first
 		z := l.due[0]
 		if z.work.After(now) {
 			e.look(z)
@@ -218,7 +251,7 @@ func (e *Engine) turn() time.Duration {
 		heap.Fix(&l.due, z.index)
 	}
 	e.poll()
-	paced := e.dispatchFetches()
+	paced := e.dispatchPaced()
 	e.write()
 	e.build()
 	e.refreshStatus()
@@ -227,7 +260,7 @@ func (e *Engine) turn() time.Duration {
 	}
 
 	next := now.Add(idle)
-	for _, at := range []time.Time{l.scanAt, e.writeDue(), e.buildDue(), l.statusAt, paced} {
+	for _, at := range []time.Time{l.scanAt, e.writeDue(), e.buildDue(), l.statusAt, paced, l.pollAt} {
 		if !at.IsZero() && at.Before(next) {
 			next = at
 		}
@@ -236,6 +269,25 @@ func (e *Engine) turn() time.Duration {
 		next = l.due[0].due
 	}
 	return max(next.Sub(now), 0)
+}
+
+// dispatchPaced begins the tasks whose pace lets them. It returns when the next may
+// begin, zero if not before something else happens.
+func (e *Engine) dispatchPaced() (later time.Time) {
+	l := &e.loop
+	for _, p := range []*pool{&l.parents, &l.sights} {
+		if len(p.queue) > 0 {
+			p.pace.adjust(l.now, e.config.Crowded)
+			e.dispatch(p)
+			later = earliest(later, p.later(l.now))
+		}
+	}
+	if len(l.fetches.order) > 0 {
+		l.fetches.pace.least = max(minFetchRate, catchUp*l.fetches.load)
+		l.fetches.pace.adjust(l.now, e.config.Crowded)
+		later = earliest(later, e.dispatchFetches())
+	}
+	return later
 }
 
 // wake makes the loop look at z again, at the latest at a time.

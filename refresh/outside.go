@@ -19,6 +19,10 @@ const (
 	maxParents = 8
 	maxSights  = 16
 
+	// How many of either begin in a second, at least and at most. A fleet that
+	// needs more to look at each zone in time has more.
+	minLookRate, maxLookRate = 15, 300
+
 	// outsideSpread is by how much the first looks at each zone of a fleet are
 	// spread.
 	outsideSpread = 10 * time.Millisecond
@@ -57,6 +61,19 @@ type glance struct {
 	next    time.Time
 	idle    int // looks in a row that changed nothing
 	eager   int // looks to come that do not wait for TTLs, since a change is expected
+}
+
+// lookRates sets how many looks begin in a second at least: half as many again as
+// it takes to look at each zone once in RefreshMax.
+func (l *loop) lookRates(zones []*Zone) {
+	rate := 0.0
+	for _, z := range zones {
+		if z.RefreshMax > 0 {
+			rate += 1.5 / z.RefreshMax.Seconds()
+		}
+	}
+	rate = max(rate, minLookRate)
+	l.parentPace, l.sightPace = newPace(rate, max(rate, maxLookRate)), newPace(rate, max(rate, maxLookRate))
 }
 
 // observe has z looked at from outside as far as that is due.

@@ -23,6 +23,7 @@ import (
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
+	"github.com/coredns-mske/mske/validate"
 )
 
 // Fetcher collects what host announces for zone. By what is known of it already
@@ -103,13 +104,21 @@ type Subtree struct {
 }
 
 // Config is what an engine works with. Every field is needed but Observer,
-// Built and Clock.
+// Crowded, Former, Built and Clock.
 type Config struct {
 	Zones     []*Zone
 	Subtrees  []*Subtree
 	Publisher Publisher
 	Observer  Observer
 	Log       Logger
+
+	// Crowded tells whether what else this process does has to wait for a
+	// processor, so that less is to be done in the background. See [Crowd.Here].
+	Crowded func() bool
+
+	// Former are the views of an engine before, whose signatures are used again as
+	// far as they fit.
+	Former map[*Subtree]*serve.Subtree
 
 	// Built is when the program was, or any time before that: a clock that is
 	// earlier is wrong (rule M6).
@@ -138,6 +147,9 @@ type Engine struct {
 	wg     sync.WaitGroup // the loop and every task
 	stop   sync.Once
 
+	// signatures knows those of the plugins behind ours that were verified.
+	signatures *validate.Signatures
+
 	loop   loop
 	bell   *doorbell
 	status atomic.Pointer[Status]
@@ -156,14 +168,18 @@ func New(c Config) *Engine {
 	if c.Clock == nil {
 		c.Clock = NewClock()
 	}
-	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones)), scanEvery: minScan, clock: c.Clock.read}
+	if c.Crowded == nil {
+		c.Crowded = func() bool { return false }
+	}
+	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones)), scanEvery: minScan, clock: c.Clock.read, signatures: validate.NewSignatures()}
 	// The engine's life is that of the configuration, which has no context:
 	// it ends with Stop or with the lease.
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.loop.init()
 	e.zones = make([]*zone, len(c.Zones))
-	inParallel(len(c.Zones), func(i int) { e.zones[i] = newZone(c.Zones[i]) })
+	e.inParallel(len(c.Zones), func(i int) { e.zones[i] = newZone(c.Zones[i]) })
 	entitle(e.zones)
+	e.loop.lookRates(c.Zones)
 	e.bell = newDoorbell(e.zones, func() time.Duration { _, elapsed := e.clock(); return elapsed })
 	e.connect()
 	e.status.Store(&Status{Phases: map[string]int{}, Problems: []string{"not started"}})

@@ -22,7 +22,7 @@ func (e *Engine) takeOver(stored map[string]record) {
 	adopt(e.zones, stored)
 	e.readClock()
 	e.loop.begun = e.loop.clock.right()
-	inParallel(len(e.zones), func(i int) {
+	e.inParallel(len(e.zones), func(i int) {
 		z := e.zones[i]
 		z.began, z.spoken = e.loop.now, z.facts.state.Life.Phase
 		if e.loop.clock.right() && z.facts.state.Saved.After(e.loop.now) { // nothing in it began later
@@ -83,8 +83,8 @@ func (e *Engine) commitAll() {
 func (e *Engine) restore(stored map[string]record) {
 	e.readClock()
 	e.publishLast(e.zones, func(z *zone) *job {
-		if z.known {
-			z.stored = writtenOf(*stored[z.key].Zone)
+		if r, ok := stored[z.key]; ok && z.stored == (written{}) { // not written since
+			z.stored = writtenOf(*r.Zone)
 		}
 		if !e.loop.clock.right() {
 			return z.frozenJob()
@@ -120,7 +120,7 @@ func (e *Engine) publishLast(zones []*zone, make func(*zone) *job) {
 			return
 		}
 		var jobs [maxBatch]*job
-		inParallel(len(some), func(i int) {
+		e.inParallel(len(some), func(i int) {
 			z := some[i]
 			jobs[i] = &job{zone: z, err: errInternal}
 			e.guard(z, func() {
@@ -216,13 +216,14 @@ func halved(ks []*keys.Key) []*keys.Key {
 func sameSignature(a, b serve.Signature) bool { return a.Signature == b.Signature }
 
 // inParallel calls do for the numbers below n, on all cores.
-func inParallel(n int, do func(i int)) {
+func (e *Engine) inParallel(n int, do func(i int)) {
 	var wg sync.WaitGroup
 	workers := runtime.GOMAXPROCS(0)
 	for worker := range workers {
 		wg.Go(func() {
+			m := e.manners()
 			for i := worker; i < n; i += workers {
-				runtime.Gosched() // after a reload, queries are answered first
+				m.giveWay()
 				do(i)
 			}
 		})

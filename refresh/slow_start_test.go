@@ -82,6 +82,8 @@ func TestManyKeysDoNotKeepAZoneFromBeingSigned(t *testing.T) {
 				if a := n.apex(); a.DNSKEY.Answer != serve.Served || a.CDS.Answer != serve.Served || len(a.Data) != 1 {
 					t.Errorf("Expected DNSKEY and CDS when the server begins, got %v, %v and %d keys", a.DNSKEY.Answer, a.CDS.Answer, len(a.Data))
 				}
+				n.pass(3 * time.Second)
+				expectLog(t, n.log, 0, "Internal error")
 			})
 		})
 	}

@@ -64,8 +64,9 @@ func digestOf(v ...any) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// announcementID identifies the keys in an announcement.
-func announcementID(a merge.Announcement) string {
+// AnnouncementID identifies the keys in an announcement, as [store.Zone.Told] does
+// those that the other nameservers were told of.
+func AnnouncementID(a merge.Announcement) string {
 	var parts []string
 	for _, k := range a.DNSKEY {
 		parts = append(parts, fmt.Sprint("DNSKEY ", k))
@@ -81,7 +82,7 @@ func announcementID(a merge.Announcement) string {
 // something else than they were told last.
 func (e *Engine) tellPeers(z *zone) {
 	s := &z.facts.state
-	id := announcementID(z.announcement)
+	id := AnnouncementID(z.announcement)
 	if s.Told == id {
 		return
 	}

@@ -76,12 +76,12 @@ func (e *Engine) clockSet(d time.Duration) {
 	case d.Abs() > time.Minute:
 		e.config.Log.Infof("The clock was set by %v", d.Round(time.Second))
 	}
-	move(d, &l.lazySince, &l.writeAt, &l.buildAt, &l.scanAt, &l.statusAt, &l.statusNext)
+	move(d, &l.pollAt, &l.lazySince, &l.writeAt, &l.buildAt, &l.scanAt, &l.statusAt, &l.statusNext)
 	for _, t := range e.subtrees {
 		move(d, &t.probeAt)
 	}
 	for _, z := range e.zones {
-		move(d, &z.due, &z.work, &z.pollAt, &z.readAt) // all alike: the heap's order stays
+		move(d, &z.due, &z.work, &z.readAt) // all alike: the heap's order stays
 		o := &z.outside
 		move(d, &z.began, &o.parent.asked, &o.parent.next, &o.servers.asked, &o.servers.next, &o.look.At, &o.newLook.At, &o.newParent.At, &o.newParent.DSFrom)
 		move(d, &z.published)

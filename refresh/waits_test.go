@@ -93,11 +93,11 @@ func TestDeadHostIsLeftAloneUntilItsNextProbe(t *testing.T) {
 	l.silent, l.again = deadAfter, e.loop.now.Add(time.Hour)
 	c := &collection{host: theirNS, line: l, verdict: fetch.Secure}
 	e.fetch(z, c)
-	if c.running || len(l.waiting) > 0 || !c.next.Equal(l.again) || c.verdict != fetch.Unreachable {
+	if c.running || l.len() > 0 || !c.next.Equal(l.again) || c.verdict != fetch.Unreachable {
 		t.Errorf("Expected it to be tried with the next probe, got %+v", c)
 	}
 	e.loop.now = l.again
-	if e.fetch(z, c); !c.running || len(l.waiting) != 1 {
+	if e.fetch(z, c); !c.running || l.len() != 1 {
 		t.Errorf("Expected it to wait for its turn then, got %+v", c)
 	}
 }

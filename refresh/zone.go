@@ -49,7 +49,6 @@ type zone struct {
 	// The look at the plugins behind ours (look.go).
 	asking      bool
 	serial      uint32
-	pollAt      time.Time // next question for the serial
 	readAt      time.Time // next look at everything
 	lookFails   int
 	decideAt    time.Time              // when time alone changes something
@@ -178,7 +177,7 @@ func after(table []time.Duration, fails int) time.Duration {
 }
 
 // chainOptions returns what a look at z has to know.
-func (z *zone) chainOptions(now time.Time) chain.Options {
+func (e *Engine) chainOptions(z *zone) chain.Options {
 	known := make(map[merge.Key]bool)
 	for _, k := range z.facts.state.Joint.DNSKEY {
 		known[k] = true
@@ -189,5 +188,5 @@ func (z *zone) chainOptions(now time.Time) chain.Options {
 	for _, o := range z.facts.state.Own {
 		known[o.Key] = true
 	}
-	return chain.Options{CNSType: z.CNSType, Known: slices.Collect(maps.Keys(known)), Now: now}
+	return chain.Options{CNSType: z.CNSType, Known: slices.Collect(maps.Keys(known)), Now: e.loop.now, Signatures: e.signatures}
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -118,6 +119,7 @@ func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.
 	if old != nil && slices.Equal(set.Sigs, old.Sigs) {
 		return old, nil
 	}
+	runtime.Gosched() // queries are answered first
 	made, err := keys.Sign(rrs, fresh, s.now.Add(-backdate), expiration)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/observe"
+	"github.com/coredns-mske/mske/refresh"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
 )
@@ -28,7 +29,7 @@ const batch = 5000
 // warm writes the state file of a fleet that has been complete for hours.
 func (f *fleet) warm() error {
 	now := time.Now().UTC()
-	w := &world{fleet: f, from: uint32(now.Add(-time.Hour).Unix())}
+	w := &world{fleet: f, from: inception(now)}
 	lease, err := store.Acquire(filepath.Join(f.dir, fmt.Sprintf("mske-%d.db", f.zones)))
 	if err != nil {
 		return err
@@ -78,6 +79,7 @@ func (w *world) state(i int, now time.Time) (store.Zone, error) {
 		{Key: ours[0], SecureEntry: true, SignsKeys: true, SigningFrom: long, Published: long},
 		{Key: ours[1], SignsData: true, Chain: true, Signed: true, Published: long, SignedSince: long},
 	}
+	z.Told = refresh.AnnouncementID(merge.Announcement{DNSKEY: ours[1:], CDNSKEY: ours[:1]})
 	z.Joint = merge.Union(zone, merge.Local{DNSKEY: ours, SecureEntry: ours[:1]}, z.Peers)
 	var err error
 	z.Signatures, err = signatures(zone, ksk, zsk, z.Joint, now)
@@ -85,7 +87,7 @@ func (w *world) state(i int, now time.Time) (store.Zone, error) {
 	held := lifecycle.Held{TTL: ttl * time.Second}
 	z.Life = lifecycle.State{
 		Phase: lifecycle.Complete, ConvergedSince: long, ConvergedAt: lately, DSSince: long, SyncFrom: now.Add(-3 * time.Hour), SyncedAt: now.Add(-2 * time.Hour),
-		DSAt: lately, DSStatus: observe.DSPresent, DS: z.Joint.CDS, NSAt: lately, ParentNS: hosts, HeldDS: held, HeldKeys: held,
+		DSAt: lately, DSStatus: observe.DSPresent, DS: z.Joint.CDS, NSAt: lately, ParentNS: hosts, Target: hosts, HeldDS: held, HeldKeys: held,
 		Keys: []lifecycle.Key{
 			{Key: ours[1], Everywhere: long, KnownFrom: now.Add(-3 * time.Hour), DSGone: long, GoneFrom: now.Add(-3 * time.Hour)},
 			{Key: ours[0], Everywhere: long, KnownFrom: now.Add(-3 * time.Hour), DSSince: long, InDSFrom: now.Add(-3 * time.Hour)},

@@ -45,7 +45,7 @@ type question struct {
 // serveWorld answers until it is killed.
 func (f *fleet) serveWorld() error {
 	now := time.Now()
-	w := &world{fleet: f, octets: make(map[string][]byte), from: uint32(now.Add(-time.Hour).Unix()), until: uint32(now.AddDate(0, 0, 7).Unix())}
+	w := &world{fleet: f, octets: make(map[string][]byte), from: inception(now), until: uint32(now.AddDate(0, 0, 7).Unix())}
 	w.prepare()
 	addr := net.JoinHostPort(worldAddr, f.port)
 	packets, err := net.ListenPacket("udp", addr)
@@ -65,6 +65,12 @@ func (f *fleet) serveWorld() error {
 		}
 	}
 	return nil
+}
+
+// inception returns when all signatures of the world begin: the state file of a
+// fleet that was written on the same day knows them.
+func inception(now time.Time) uint32 {
+	return uint32(now.UTC().Truncate(24 * time.Hour).Add(-24 * time.Hour).Unix())
 }
 
 // serveDatagrams answers what it has an answer for by copying it: the world is not to
