@@ -165,12 +165,8 @@ func (e *Engine) prepare(z *zone, lazy bool) *job {
 	z.report(d)
 	z.tell()
 	z.decideAt, z.local = d.next, d.local
-	switch {
-	case d.next.IsZero():
-	case d.next.After(now):
+	if d.next.After(now) {
 		e.wake(z, d.next)
-	default: // something else has to happen first
-		e.wake(z, now.Add(idle))
 	}
 	z.facts.state.Own, z.facts.state.Cold = d.own, d.cold
 	z.facts.state.Clock = e.loop.clock.stamp()
