@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -394,5 +395,26 @@ func TestCollidingKeysCostLittleAndHideNothing(t *testing.T) {
 	b, _ := s.Server(hostB)
 	if !errors.Is(b.Addresses[0].TCP.CNS.Err, errCostly) {
 		t.Errorf("Expected B's signatures not to be checked without end, got %+v", b.Addresses[0].TCP.CNS)
+	}
+}
+
+// The same octets are not verified twice: all that a second look at the same
+// answers costs is to tell them from others.
+func TestWhatWasVerifiedIsNotVerifiedAgain(t *testing.T) {
+	w := newWorld(t)
+	o := w.observer()
+	l := o.begin(zone)
+	l.visit(t.Context(), []string{hostA, hostB})
+	first := testing.AllocsPerRun(5, func() {
+		o.signatures = validate.NewSignatures()
+		l.end()
+	})
+	want := l.end()
+	again := testing.AllocsPerRun(5, func() { l.end() })
+	if again > first/2 {
+		t.Errorf("Expected far fewer than %v allocations the second time, got %v", first, again)
+	}
+	if got := l.end(); !reflect.DeepEqual(got, want) || len(got.Servers) != 2 || len(got.Servers[0].Addresses[0].UDP.SOA.Signers) != 1 {
+		t.Errorf("Expected the same as the first time, with signers, got %+v", got)
 	}
 }

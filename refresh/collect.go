@@ -30,9 +30,9 @@ type collection struct {
 	verdict fetch.Verdict
 	ended   time.Time // when that was
 
-	notified bool // it is to be fetched ahead of its time
-	awaited  bool // it is due since the owner changed the nameservers
-	every    time.Duration
+	notified bool          // it is to be fetched ahead of its time
+	awaited  bool          // it is due since the owner changed the nameservers
+	every    time.Duration // how often it is due in the long run, see lines.load
 }
 
 // failed schedules the next attempt.
@@ -116,8 +116,10 @@ func latest(a, b time.Time) time.Time {
 func (e *Engine) collectNow(z *zone) {
 	for _, c := range z.fetching {
 		c.next = latest(e.loop.now, c.asked.Add(z.RefreshMin))
-		if c.awaited = !c.running; c.running {
+		if c.running {
 			e.loop.fetches.await(c)
+		} else {
+			c.awaited = true
 		}
 	}
 }

@@ -216,17 +216,25 @@ func (n *internet) delegate(hosts ...string) {
 	n.change(func(n *internet) { n.ns = hosts })
 }
 
-// afresh returns the world of a server that has lost its state file.
-func (w *world) afresh(n *internet) *world {
+// again returns the world of a server that starts once more, where only its peers
+// cannot be reached.
+func (w *world) again(n *internet) *world {
 	w.t.Helper()
 	c := w.crash()
 	c.chain.down = nil
 	c.zone.Outside = n
 	n.change(func(n *internet) { n.w = c })
+	c.peers.set(theirNS, verdict(fetch.Unreachable))
+	return c
+}
+
+// afresh returns the world of a server that has lost its state file.
+func (w *world) afresh(n *internet) *world {
+	w.t.Helper()
+	c := w.again(n)
 	if err := os.Remove(filepath.Join(c.dir, "mske.db")); err != nil {
 		w.t.Fatal(err)
 	}
-	c.peers.set(theirNS, verdict(fetch.Unreachable))
 	return c
 }
 

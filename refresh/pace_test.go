@@ -15,7 +15,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/lifecycle"
 )
 
@@ -292,11 +291,8 @@ func TestSteadyZoneOutlivesARestart(t *testing.T) {
 		e, _ := w.complete(n)
 		w.pass(24 * time.Hour)
 		e.Stop()
-		next := w.crash()
-		next.chain.down = nil
-		next.zone.Outside = n
-		n.change(func(n *internet) { n.w, n.hosts[theirNS].silent = next, true })
-		next.peers.set(theirNS, verdict(fetch.Unreachable))
+		next := w.again(n)
+		n.change(func(n *internet) { n.hosts[theirNS].silent = true })
 		e = next.startMinutely()
 		next.pass(10 * time.Minute)
 		next.expectPhase(e, lifecycle.Complete)
