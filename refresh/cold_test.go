@@ -53,7 +53,7 @@ func TestColdZoneServesDNSKEYAloneAfterFiveMinutes(t *testing.T) {
 		w.peers.set(theirNS, announces(p.announcement()))
 		w.pass(time.Hour)
 		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))
-		if ttl := w.apex().DNSKEY.RRset.RRs[0].Header().Ttl; ttl != 3600 {
+		if ttl := w.apex().DNSKEY.RRset.RRs()[0].Header().Ttl; ttl != 3600 {
 			t.Errorf("Expected the configured TTL again, got %d", ttl)
 		}
 		w.expectReady(e, true)
@@ -62,7 +62,7 @@ func TestColdZoneServesDNSKEYAloneAfterFiveMinutes(t *testing.T) {
 
 func expectKeysAlone(t *testing.T, a *serve.Apex) {
 	t.Helper()
-	if a.DNSKEY.Answer != serve.Served || a.DNSKEY.RRset.RRs[0].Header().Ttl != 60 {
+	if a.DNSKEY.Answer != serve.Served || a.DNSKEY.RRset.RRs()[0].Header().Ttl != 60 {
 		t.Errorf("Expected DNSKEY with a TTL of a minute, got\n%s", text(a))
 	}
 	if a.CDS.Answer != serve.Failing || a.CDNSKEY.Answer != serve.Failing {

@@ -344,7 +344,7 @@ func ttl(z *Zone, v view, stored []serve.Signature) uint32 {
 	case v.answer == keysAlone:
 		return coldTTL
 	case len(stored) > 0 && !slices.ContainsFunc(v.signers.SecureEntry, signs):
-		return stored[0].OrigTtl
+		return stored[0].OrigTTL()
 	}
 	return seconds(z.TTL)
 }

@@ -286,20 +286,15 @@ func lostUntil(s store.Zone, lost []merge.Key, now time.Time) time.Time {
 	var until time.Time
 	for _, k := range lost {
 		i := slices.IndexFunc(s.Signatures, func(sig serve.Signature) bool {
-			return sig.TypeCovered == dns.TypeDNSKEY && sig.KeyTag == k.Tag() && sig.Algorithm == k.Algorithm && sig.ValidityPeriod(now)
+			return sig.Covers() == dns.TypeDNSKEY && sig.KeyTag() == k.Tag() && sig.Algorithm() == k.Algorithm &&
+				!now.Before(sig.Inception(now)) && !now.After(sig.Expiration(now))
 		})
 		if i < 0 {
 			return time.Time{}
 		}
-		until = earliest(until, expiration(s.Signatures[i].RRSIG, now))
+		until = earliest(until, s.Signatures[i].Expiration(now))
 	}
 	return until
-}
-
-// expiration returns when sig ends: the time nearest to now that its 32 bits
-// can mean (RFC 4034 section 3.1.5).
-func expiration(sig *dns.RRSIG, now time.Time) time.Time {
-	return now.Truncate(time.Second).Add(time.Duration(int32(sig.Expiration-uint32(now.Unix()))) * time.Second)
 }
 
 // covered reports whether the zone data can be validated with the keys of j.

@@ -80,7 +80,7 @@ func TestNSFollowsTheTargetOnceDSIsSynced(t *testing.T) {
 		w.pass(time.Minute)
 		w.expectNS(true, ourNS, theirNS)
 		expectSigned(t, w.apex().Set(2), w.zsk)
-		if got := w.apex().NS.RRs[0].Header().Ttl; got != 3600 {
+		if got := w.apex().NS.RRs()[0].Header().Ttl; got != 3600 {
 			t.Errorf("Expected the TTL of the chain's NS, got %d", got)
 		}
 		n.change(func(n *internet) { n.ns = []string{theirNS, ourNS} })
@@ -138,11 +138,11 @@ func TestNSPublishedSurvivesARestartAndEndsWithTheChains(t *testing.T) {
 		e, _ := w.together(n)
 		w.chain.change(true, func(c *chainZone) { c.cns = nil })
 		w.pass(2 * time.Minute)
-		was := w.apex().NS.Sigs[0].Signature
+		was := w.apex().NS.Sigs()[0].Signature
 		e.Stop()
 		next := w.crash()
 		ne := next.startOnly()
-		if got := next.apex(); !slices.Equal(nsOf(got), []string{ourNS, theirNS}) || got.NS.Sigs[0].Signature != was {
+		if got := next.apex(); !slices.Equal(nsOf(got), []string{ourNS, theirNS}) || got.NS.Sigs()[0].Signature != was {
 			t.Errorf("Expected NS as it was served, got %v", nsOf(got))
 		}
 		ne.Stop()

@@ -507,14 +507,14 @@ func TestASeedOutlivesTheHoldDownOfItsHolder(t *testing.T) {
 		n.change(func(n *internet) { n.hosts[theirNS].dnskey = append(n.hosts[theirNS].dnskey, newProvider(t).zsk) })
 		w.startMinutely()
 		w.pass(5 * time.Minute)
-		seeded := len(w.apex().DNSKEY.RRset.RRs)
+		seeded := len(w.apex().DNSKEY.RRset.RRs())
 		n.change(func(n *internet) { n.hosts[theirNS].signers = []merge.Key{newProvider(t).ksk} })
 		w.pass(2 * time.Hour)
 		n.delegate(ourNS)
 		// An hour of NS and the day of max_zone_ttl, from the reading that lacks it.
 		w.pass(25 * time.Hour)
-		if now := len(w.apex().CDNSKEY.RRset.RRs); now != 2 || len(w.apex().DNSKEY.RRset.RRs) != seeded {
-			t.Errorf("Expected %d keys to be kept, and 2 in CDS, got %d and %d", seeded, len(w.apex().DNSKEY.RRset.RRs), now)
+		if now := len(w.apex().CDNSKEY.RRset.RRs()); now != 2 || len(w.apex().DNSKEY.RRset.RRs()) != seeded {
+			t.Errorf("Expected %d keys to be kept, and 2 in CDS, got %d and %d", seeded, len(w.apex().DNSKEY.RRset.RRs()), now)
 		}
 		w.pass(29 * time.Hour)
 		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))

@@ -360,8 +360,8 @@ func (p *modelProvider) sign(j *job) {
 			continue
 		}
 		for _, s := range stored {
-			if s.KeyTag == k.Tag() && s.ValidityPeriod(p.m.now) {
-				sigs = append(sigs, s.RRSIG)
+			if sig := s.RRSIG(); sig.KeyTag == k.Tag() && sig.ValidityPeriod(p.m.now) {
+				sigs = append(sigs, sig)
 				break
 			}
 		}
@@ -370,9 +370,9 @@ func (p *modelProvider) sign(j *job) {
 		j.err, j.apex = errors.New("nobody signs"), j.old
 		return
 	}
-	a.DNSKEY = serve.ApexSet{Answer: serve.Served, RRset: &serve.RRset{Sigs: sigs}}
+	a.DNSKEY = serve.ApexSet{Answer: serve.Served, RRset: p.m.signed(sigs)}
 	if v.answer == full {
-		a.CDS = serve.ApexSet{Answer: serve.Served, RRset: &serve.RRset{}}
+		a.CDS = serve.ApexSet{Answer: serve.Served, RRset: p.m.signed(nil)}
 		a.CDNSKEY = a.CDS
 	}
 	for _, k := range v.signers.Data {
@@ -403,7 +403,7 @@ func (p *modelProvider) shown() shown {
 	if s.short {
 		s.ttl = coldTTL * time.Second
 	}
-	for _, sig := range a.DNSKEY.RRset.Sigs {
+	for _, sig := range a.DNSKEY.RRset.Sigs() {
 		s.sigs = append(s.sigs, p.m.byTag[sig.KeyTag])
 	}
 	if !s.noCDS {

@@ -16,6 +16,7 @@ import (
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/observe"
+	"github.com/coredns-mske/mske/serve"
 )
 
 // model is a world in simulated time: a zone of several providers that all work by
@@ -242,6 +243,15 @@ func (m *model) signature(k *keys.Key) *dns.RRSIG {
 		TypeCovered: dns.TypeDNSKEY, KeyTag: k.Tag(), Algorithm: k.DNSKEY.Algorithm, SignerName: zoneName, Signature: "AA==",
 		Inception: uint32(m.now.Add(-3 * time.Hour).Unix()), Expiration: uint32(m.now.Add(14 * 24 * time.Hour).Unix()),
 	}
+}
+
+// signed returns an RRset with sigs, whose one record stands for all.
+func (m *model) signed(sigs []*dns.RRSIG) *serve.RRset {
+	set, err := serve.NewRRset([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: zoneName, Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET}}}, sigs)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return set
 }
 
 // byHost returns a provider.

@@ -129,7 +129,7 @@ func (n *internet) ours() observe.Apex {
 		if s.RRset == nil {
 			return nil
 		}
-		for _, rr := range s.RRset.RRs {
+		for _, rr := range s.RRset.RRs() {
 			switch rr := rr.(type) {
 			case *dns.DNSKEY:
 				ks = append(ks, merge.KeyOf(rr))
@@ -141,7 +141,7 @@ func (n *internet) ours() observe.Apex {
 	}
 	dnskey := keysOf(a.DNSKEY)
 	var signers []merge.Key
-	for _, sig := range a.DNSKEY.RRset.Sigs {
+	for _, sig := range a.DNSKEY.RRset.Sigs() {
 		for _, k := range dnskey {
 			if k.Tag() == sig.KeyTag {
 				signers = append(signers, k)
@@ -162,7 +162,7 @@ func nsOf(a *serve.Apex) (hosts []string) {
 	if a == nil || a.NS == nil {
 		return nil
 	}
-	for _, rr := range a.NS.RRs {
+	for _, rr := range a.NS.RRs() {
 		hosts = append(hosts, rr.(*dns.NS).Ns)
 	}
 	return hosts

@@ -294,17 +294,17 @@ func TestSecureEntryKeyLostOverARestartIsServedToTheEndOfItsSignatures(t *testin
 		n.pass(8 * 24 * time.Hour)
 		a := n.apex()
 		expectSigned(t, a.DNSKEY, w.ksk)
-		if len(a.DNSKEY.RRset.RRs) != 3 {
+		if len(a.DNSKEY.RRset.RRs()) != 3 {
 			t.Errorf("Expected the keys that the signature is over, got\n%s, before\n%s", text(a), before)
 		}
 		n.expectReady(e, false)
 		expectLog(t, n.log, 1, "ERROR", "put them back")
 
 		n.pass(8 * 24 * time.Hour) // its signatures are over: it is in CDS no more
-		if !slices.ContainsFunc(n.apex().DNSKEY.RRset.RRs, func(rr dns.RR) bool { return merge.KeyOf(rr.(*dns.DNSKEY)) == w.ksk.ID() }) {
+		if !slices.ContainsFunc(n.apex().DNSKEY.RRset.RRs(), func(rr dns.RR) bool { return merge.KeyOf(rr.(*dns.DNSKEY)) == w.ksk.ID() }) {
 			t.Error("Expected the lost key to stay in DNSKEY")
 		}
-		for _, rr := range n.apex().CDNSKEY.RRset.RRs {
+		for _, rr := range n.apex().CDNSKEY.RRset.RRs() {
 			if merge.KeyOf(&rr.(*dns.CDNSKEY).DNSKEY) == w.ksk.ID() {
 				t.Error("Expected a key that signs no more to leave CDS")
 			}

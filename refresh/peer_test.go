@@ -403,7 +403,7 @@ func TestPeerCannotFillTheSetWithRetiringKeys(t *testing.T) {
 			return announces(a)()
 		})
 		w.pass(12 * time.Hour)
-		if n := len(w.apex().DNSKEY.RRset.RRs); n > 40 {
+		if n := len(w.apex().DNSKEY.RRset.RRs()); n > 40 {
 			t.Errorf("Expected a bounded DNSKEY RRset, got %d keys", n)
 		}
 		expectLog(t, w.log, 1, "is refused", "too fast")
@@ -474,7 +474,7 @@ func TestNoMoreHostsThanTheLimit(t *testing.T) {
 		}
 		w.chain.change(true, func(c *chainZone) { c.cns = append([]string{ourNS}, hosts...) })
 		w.pass(time.Minute)
-		if n := len(w.apex().DNSKEY.RRset.RRs); n != 2+32 {
+		if n := len(w.apex().DNSKEY.RRset.RRs()); n != 2+32 {
 			t.Errorf("Expected the keys of 32 hosts, got %d keys", n)
 		}
 		if len(w.peers.times(hosts[31])) == 0 || len(w.peers.times(hosts[32])) != 0 {

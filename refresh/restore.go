@@ -213,7 +213,7 @@ func halved(ks []*keys.Key) []*keys.Key {
 	return public
 }
 
-func sameSignature(a, b serve.Signature) bool { return a.Signature == b.Signature }
+func sameSignature(a, b serve.Signature) bool { return a.RDATA() == b.RDATA() }
 
 // inParallel calls do for the numbers below n, on all cores.
 func (e *Engine) inParallel(n int, do func(i int)) {

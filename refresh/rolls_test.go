@@ -253,8 +253,8 @@ func TestCDSDelete(t *testing.T) {
 			t.Helper()
 			a := w.apex()
 			cds, cdnskey := a.CDS.RRset, a.CDNSKEY.RRset
-			if cds == nil || len(cds.RRs) != 1 || cds.RRs[0].(*dns.CDS).Algorithm != 0 || cds.RRs[0].(*dns.CDS).Digest != "00" ||
-				cdnskey == nil || len(cdnskey.RRs) != 1 || cdnskey.RRs[0].(*dns.CDNSKEY).Algorithm != 0 || cdnskey.RRs[0].(*dns.CDNSKEY).PublicKey != "AA==" {
+			if cds == nil || len(cds.RRs()) != 1 || cds.RRs()[0].(*dns.CDS).Algorithm != 0 || cds.RRs()[0].(*dns.CDS).Digest != "00" ||
+				cdnskey == nil || len(cdnskey.RRs()) != 1 || cdnskey.RRs()[0].(*dns.CDNSKEY).Algorithm != 0 || cdnskey.RRs()[0].(*dns.CDNSKEY).PublicKey != "AA==" {
 				t.Fatalf("Expected the sentinel of RFC 8078 alone, got\n%s", text(a))
 			}
 			expectSigned(t, a.CDS, w.ksk, w.zsk)

@@ -60,7 +60,7 @@ func TestWhatIsPublishedIsStoredBefore(t *testing.T) {
 func served(a *serve.Apex) []merge.Key {
 	var ks []merge.Key
 	if a.DNSKEY.RRset != nil {
-		for _, rr := range a.DNSKEY.RRset.RRs {
+		for _, rr := range a.DNSKEY.RRset.RRs() {
 			ks = append(ks, keyOf(rr))
 		}
 	}

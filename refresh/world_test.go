@@ -438,7 +438,7 @@ func expectSet[T comparable](t *testing.T, what string, s serve.ApexSet, want []
 		return
 	}
 	var got []T
-	for _, rr := range s.RRset.RRs {
+	for _, rr := range s.RRset.RRs() {
 		got = append(got, of(rr))
 	}
 	missing := slices.ContainsFunc(want, func(k T) bool { return !slices.Contains(got, k) })
@@ -453,10 +453,10 @@ func expectSigned(t *testing.T, s serve.ApexSet, by ...*keys.Key) {
 		return
 	}
 	for _, k := range by {
-		if !slices.ContainsFunc(s.RRset.Sigs, func(sig *dns.RRSIG) bool {
-			return sig.KeyTag == k.Tag() && sig.ValidityPeriod(time.Now()) && sig.Verify(k.DNSKEY, s.RRset.RRs) == nil
+		if !slices.ContainsFunc(s.RRset.Sigs(), func(sig *dns.RRSIG) bool {
+			return sig.KeyTag == k.Tag() && sig.ValidityPeriod(time.Now()) && sig.Verify(k.DNSKEY, s.RRset.RRs()) == nil
 		}) {
-			t.Errorf("Expected %s to be signed by %s", dns.Type(s.RRset.RRs[0].Header().Rrtype), k)
+			t.Errorf("Expected %s to be signed by %s", dns.Type(s.RRset.RRs()[0].Header().Rrtype), k)
 		}
 	}
 }
@@ -568,10 +568,10 @@ func text(a *serve.Apex) string {
 		if s.RRset == nil {
 			continue
 		}
-		for _, rr := range s.RRset.RRs {
+		for _, rr := range s.RRset.RRs() {
 			fmt.Fprintln(&b, rr)
 		}
-		for _, sig := range s.RRset.Sigs {
+		for _, sig := range s.RRset.Sigs() {
 			fmt.Fprintln(&b, sig)
 		}
 	}
@@ -583,7 +583,7 @@ func keyOf(rr dns.RR) merge.Key { return merge.KeyOf(rr.(*dns.DNSKEY)) }
 // entriesOf returns the keys in a's CDNSKEY RRset.
 func entriesOf(a *serve.Apex) []merge.Key {
 	var ks []merge.Key
-	for _, rr := range a.CDNSKEY.RRset.RRs {
+	for _, rr := range a.CDNSKEY.RRset.RRs() {
 		ks = append(ks, merge.KeyOf(&rr.(*dns.CDNSKEY).DNSKEY))
 	}
 	return ks

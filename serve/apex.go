@@ -79,11 +79,11 @@ func SignApex(zone string, joint merge.Joint, s Signers, p Params, old *Apex) (*
 		if qtype == dns.TypeDNSKEY {
 			by = s.SecureEntry
 		}
-		set, err := with.sign(rrs, by, old.Set(qtype).RRset, with.expiration())
+		set, lasts, err := with.sign(rrs, by, old.Set(qtype).RRset, with.expiration())
 		if err != nil {
 			return nil, fmt.Errorf("zone %q: %w", zone, err)
 		}
-		a.span.add(with.span(set, by))
+		a.span.add(lasts)
 		*a.set(qtype) = ApexSet{Answer: Served, RRset: set}
 	}
 	return a, nil
@@ -146,21 +146,18 @@ func (a *Apex) Reply(r *dns.Msg) (*dns.Msg, Answer) {
 
 // Renew returns when SignApex has something to renew: when the first signature
 // has a quarter of its life left. It is zero if there is nothing, ever.
-func (a *Apex) Renew() time.Time { return a.span.renew }
+func (a *Apex) Renew() time.Time { return timeOf(a.span.renew) }
 
 // Expires returns when the first signature ends, zero if there is none.
-func (a *Apex) Expires() time.Time { return a.span.expires }
+func (a *Apex) Expires() time.Time { return timeOf(a.span.expires) }
 
 // Signatures returns all signatures of the view, to be stored and offered
 // again as Params.Stored. They are not to be changed.
 func (a *Apex) Signatures() []Signature {
 	var sigs []Signature
 	for _, set := range []*RRset{a.DNSKEY.RRset, a.CDS.RRset, a.CDNSKEY.RRset, a.NS, a.CSYNC} {
-		if set == nil {
-			continue
-		}
-		for i := range set.Sigs {
-			sigs = append(sigs, set.signature(i))
+		if set != nil {
+			sigs = append(sigs, set.kept()...)
 		}
 	}
 	return sigs

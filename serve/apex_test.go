@@ -139,10 +139,10 @@ func TestApexSignaturesLastTwoWeeks(t *testing.T) {
 	}{{0, 14 * day}, {0.5, 14 * day * 95 / 100}} {
 		a := p.sign(t, Params{TTL: 60, Now: now, Jitter: func() float64 { return tc.jitter }}, nil)
 		for _, sig := range a.Signatures() {
-			if got := sigTime(sig.Inception, now); !got.Equal(now.Add(-3 * time.Hour)) {
+			if got := sig.Inception(now); !got.Equal(now.Add(-3 * time.Hour)) {
 				t.Errorf("Expected inception 3 hours ago, got %s", got)
 			}
-			if got := sigTime(sig.Expiration, now); !got.Equal(now.Add(tc.valid)) {
+			if got := sig.Expiration(now); !got.Equal(now.Add(tc.valid)) {
 				t.Errorf("Expected expiration in %s, got %s", tc.valid, got.Sub(now))
 			}
 		}
@@ -166,12 +166,13 @@ func TestApexReusesSignaturesThatFit(t *testing.T) {
 	altered := func(keep bool, change func(*dns.RRSIG)) []Signature {
 		var sigs []Signature
 		for _, sig := range stored {
-			c := Signature{RRSIG: dns.Copy(sig.RRSIG).(*dns.RRSIG)}
-			change(c.RRSIG)
-			if keep {
-				c.Over = sig.Over
+			c := sig.RRSIG()
+			change(c)
+			over := sig.Over
+			if !keep {
+				over = Digest{}
 			}
-			sigs = append(sigs, c)
+			sigs = append(sigs, kept(t, c, over))
 		}
 		return sigs
 	}
@@ -196,7 +197,7 @@ func TestApexReusesSignaturesThatFit(t *testing.T) {
 					t.Fatal(err)
 				}
 				sig.Hdr.Name = zone
-				sigs = append(sigs, Signature{RRSIG: sig})
+				sigs = append(sigs, kept(t, sig, Digest{}))
 			}
 		}
 		return sigs
@@ -228,7 +229,7 @@ func TestApexReusesSignaturesThatFit(t *testing.T) {
 		{"stored over another TTL", offered(brief), nil, nil, 5},
 		{"stored over a wildcard", offered(wild("*.co.uk.", 14*day)), nil, nil, 5},
 		{"stored, due", Params{TTL: 3600, Now: now.Add(12 * day), Stored: stored}, nil, nil, 5},
-		{"stored, damaged", offered(bad(func(s *dns.RRSIG) { s.Signature = "!" })), nil, nil, 5},
+		{"stored, damaged", offered(bad(func(s *dns.RRSIG) { s.Signature = "AAAA" })), nil, nil, 5},
 	} {
 		q := &provider{ring: ring{zone: zone}, ksk: p.ksk, zsk: p.zsk, joint: p.joint}
 		if tc.change != nil {
@@ -345,20 +346,35 @@ func TestSigTimeIsNearestToNow(t *testing.T) {
 	}
 }
 
+// kept returns a signature as it is kept.
+func kept(t testing.TB, sig *dns.RRSIG, over Digest) Signature {
+	t.Helper()
+	s, err := NewSignature(sig, over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // A fleet's signatures are taken over without verifying each of them: what was
 // known to fit is told by its digest.
 func TestSignaturesKnownToFitAreNotVerified(t *testing.T) {
 	p := newProvider(t, zone)
-	records := packRecords(p.records(dns.TypeDNSKEY, 3600))
+	records, err := packRRset(p.records(dns.TypeDNSKEY, 3600))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var sigs []Signature
 	for _, sig := range p.sign(t, Params{TTL: 3600, Now: now}, nil).Signatures() {
-		if sig.TypeCovered != dns.TypeDNSKEY {
+		if sig.Covers() != dns.TypeDNSKEY {
 			sigs = append(sigs, sig)
 			continue
 		}
-		forged := dns.Copy(sig.RRSIG).(*dns.RRSIG)
-		forged.Expiration--
-		sigs = append(sigs, Signature{forged, new(signer).digest(zone, &records, p.ksk.ID(), forged)})
+		changed := sig.RRSIG()
+		changed.Expiration--
+		forged := kept(t, changed, Digest{})
+		forged.Over = new(signer).digest(records, p.ksk.ID(), forged)
+		sigs = append(sigs, forged)
 	}
 	p.spent()
 	p.sign(t, Params{TTL: 3600, Now: now, Stored: sigs}, nil)

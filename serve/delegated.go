@@ -99,15 +99,14 @@ func (b *builder) linkTo(n, next *node) (*node, error) {
 		types = n.types(b.view.failing...)
 	}
 	nsec := []dns.RR{&dns.NSEC{
-		Hdr:        dns.RR_Header{Name: n.sets[0].owner(), Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: maxDenialTTL},
-		NextDomain: next.sets[0].owner(),
+		Hdr:        dns.RR_Header{Name: n.sets[0].owner, Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: maxDenialTTL},
+		NextDomain: next.sets[0].owner,
 		TypeBitMap: types,
 	}}
-	set, err := b.signer.sign(nsec, b.keys, n.nsec, b.signer.expiration())
+	set, span, err := b.signer.sign(nsec, b.keys, n.nsec, b.signer.expiration())
 	if err != nil {
 		return nil, fmt.Errorf("signaling domain of %q: %w", b.view.config.NS, err)
 	}
-	span := b.signer.span(set, b.keys)
 	if set == n.nsec && span == n.nsecSpan {
 		return n, nil
 	}
@@ -144,7 +143,7 @@ func (s *Subtree) DSDenial(r *dns.Msg) *dns.Msg {
 // 4035 section 3.1.3). n is what there is at the name of that key, nil for
 // nothing.
 func (s *Subtree) deny(m *dns.Msg, key []byte, n *node, do bool) {
-	m.Ns = s.apex.set(dns.TypeSOA).appendTo(nil, s.apex.sets[0].owner(), do)
+	m.Ns = s.apex.set(dns.TypeSOA).appendTo(nil, s.apex.sets[0].owner, do)
 	if n == nil {
 		m.Rcode = dns.RcodeNameError
 	}
@@ -156,7 +155,7 @@ func (s *Subtree) deny(m *dns.Msg, key []byte, n *node, do bool) {
 		if i > 0 && p == proof[0] {
 			continue
 		}
-		owner := p.nsec.owner()
+		owner := p.nsec.owner
 		if p == n {
 			owner = m.Question[0].Name
 		}

@@ -35,11 +35,11 @@ func (a *Apex) WithDelegation(d Delegation, s Signers, p Params, old *Apex) (*Ap
 	}
 	with, c := newSigner(apexLife, p), *a
 	sign := func(rrs []dns.RR, old *RRset) (*RRset, error) {
-		set, err := with.sign(rrs, s.Data, old, with.expiration())
+		set, lasts, err := with.sign(rrs, s.Data, old, with.expiration())
 		if err != nil {
 			return nil, fmt.Errorf("zone %q: %w", a.Zone, err)
 		}
-		c.span.add(with.span(set, s.Data))
+		c.span.add(lasts)
 		return set, nil
 	}
 	var err error
@@ -129,7 +129,7 @@ func (a *Apex) substitute(section []dns.RR, do bool) []dns.RR {
 	if first < 0 {
 		return nil
 	}
-	out := make([]dns.RR, 0, len(section)+len(a.NS.RRs)+len(a.NS.Sigs))
+	out := make([]dns.RR, 0, len(section)+len(a.NS.marks))
 	for i, rr := range section {
 		sig, ok := rr.(*dns.RRSIG)
 		switch {

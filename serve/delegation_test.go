@@ -72,15 +72,15 @@ func TestCSYNCIsTheSameAtEveryProvider(t *testing.T) {
 	first := a.delegated(t, d, Params{TTL: 3600, Now: now}, nil)
 	d.NS = []string{d.NS[1], d.NS[0], d.NS[1]}
 	second := b.delegated(t, d, Params{TTL: 3600, Now: now.Add(day)}, nil)
-	sameWire(t, second.CSYNC.RRs, first.CSYNC.RRs)
-	sameWire(t, second.NS.RRs, first.NS.RRs)
+	sameWire(t, second.CSYNC.RRs(), first.CSYNC.RRs())
+	sameWire(t, second.NS.RRs(), first.NS.RRs())
 
 	d.NS = []string{"ns1.provider-a.net.", "ns." + zone}
 	inside := a.delegated(t, d, Params{TTL: 3600, Now: now}, nil)
-	if got := inside.CSYNC.RRs[0].String(); got != zone+"\t3600\tIN\tCSYNC\t0 1 A NS AAAA" {
+	if got := inside.CSYNC.RRs()[0].String(); got != zone+"\t3600\tIN\tCSYNC\t0 1 A NS AAAA" {
 		t.Errorf("Expected the addresses of a nameserver in the zone to be followed, got %q", got)
 	}
-	overWire(t, &dns.Msg{Answer: inside.CSYNC.RRs})
+	overWire(t, &dns.Msg{Answer: inside.CSYNC.RRs()})
 }
 
 func TestWithoutDelegationAllIsTheChains(t *testing.T) {
@@ -111,7 +111,7 @@ func TestDelegationIsSignedOnce(t *testing.T) {
 	p.spent()
 	again := p.delegated(t, bothProviders, Params{TTL: 3600, Now: now.Add(day)}, old)
 	restored := p.delegated(t, bothProviders, Params{TTL: 3600, Now: now.Add(day), Stored: old.Signatures()}, nil)
-	if n := p.spent(); n != 0 || again.NS != old.NS || again.CSYNC != old.CSYNC || restored.NS.Sigs[0].Signature != old.NS.Sigs[0].Signature {
+	if n := p.spent(); n != 0 || again.NS != old.NS || again.CSYNC != old.CSYNC || restored.NS.Sigs()[0].Signature != old.NS.Sigs()[0].Signature {
 		t.Errorf("Expected the signatures to be used again, %d were made", n)
 	}
 	if again = p.delegated(t, bothProviders, Params{TTL: 3600, Now: old.Renew()}, old); p.spent() != 7 || again.NS == old.NS {

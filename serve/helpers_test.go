@@ -410,7 +410,8 @@ func (w *world) judgeSignatures(q dns.Question, m *dns.Msg) error {
 		if set := w.at(q.Name)[sig.TypeCovered]; len(set) > 0 {
 			set = slices.Clone(set)
 			for i := range set {
-				set[i] = at(set[i], q.Name)
+				set[i] = dns.Copy(set[i])
+				set[i].Header().Name = q.Name
 			}
 			if err := w.v.verifies(sig, set); err != nil {
 				return err

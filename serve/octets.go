@@ -39,99 +39,6 @@ const (
 	flagsKept = 0xff00
 )
 
-// octets are the records of an RRset, then its signatures, on the wire. Each has
-// a pointer to the question's name for its owner. No names in them are
-// compressed: so the spelling of the question does not reach them. The zero
-// value is that of an RRset which cannot be sent in this way.
-type octets struct {
-	wire []byte
-	ends []uint32 // where each record ends in wire
-	// lengths are ends as miekg/dns reckons them, who takes a base64 field for
-	// up to two octets longer than it is. Truncation goes by these.
-	lengths []uint32
-	records int // how many come before the signatures
-}
-
-// packRecords returns the octets of rrs, without signatures.
-func packRecords(rrs []dns.RR) octets {
-	o := octets{records: len(rrs)}
-	o.wire = make([]byte, 0, size(rrs))
-	for _, rr := range rrs {
-		if !o.add(rr) {
-			return octets{}
-		}
-	}
-	return o
-}
-
-// with returns o, which has no signatures, with sigs.
-func (o octets) with(sigs []*dns.RRSIG) octets {
-	if o.records == 0 {
-		return octets{}
-	}
-	o.wire = slices.Concat(o.wire, make([]byte, size(sigs)))[:len(o.wire)]
-	for _, sig := range sigs {
-		if !o.add(dns.Copy(sig)) { // packing writes to it, and it may be served
-			return octets{}
-		}
-	}
-	// Of no more room than they need: a fleet has many.
-	o.wire, o.ends, o.lengths = bytes.Clone(o.wire), slices.Clone(o.ends), slices.Clone(o.lengths)
-	return o
-}
-
-// size returns how many octets rrs take to be packed, at most.
-func size[R dns.RR](rrs []R) int {
-	n := 1
-	for _, rr := range rrs {
-		n += dns.Len(rr)
-	}
-	return n
-}
-
-// add appends a record, and reports whether it could.
-func (o *octets) add(rr dns.RR) bool {
-	wire, length, ok := appendRecord(o.wire, rr)
-	if !ok || len(wire) > dns.MaxMsgSize {
-		return false
-	}
-	if n := len(o.lengths); n > 0 {
-		length += int(o.lengths[n-1])
-	}
-	o.wire, o.ends, o.lengths = wire, append(o.ends, uint32(len(wire))), append(o.lengths, uint32(length))
-	return true
-}
-
-// appendRecord appends rr with a pointer for its owner, and returns how long
-// miekg/dns reckons it to be.
-func appendRecord(wire []byte, rr dns.RR) (_ []byte, length int, ok bool) {
-	at, size := len(wire), dns.Len(rr)
-	room := slices.Grow(wire, size+1)[:at+size+1]
-	end, err := dns.PackRR(rr, room, at, nil, false)
-	if err != nil {
-		return wire, 0, false
-	}
-	owner := at
-	for room[owner] != 0 { // no name is compressed
-		owner += 1 + int(room[owner])
-	}
-	owner++
-	if owner-at < pointerSize {
-		return wire, 0, false // the root's
-	}
-	binary.BigEndian.PutUint16(room[at:], toQuestion)
-	n := copy(room[at+pointerSize:], room[owner:end])
-	return room[:at+pointerSize+n], size - (owner - at) + pointerSize, true
-}
-
-// count returns how many records a client gets.
-func (o *octets) count(do bool) int {
-	if do {
-		return len(o.ends)
-	}
-	return o.records
-}
-
 // AppendReply answers r as Reply does, in octets as the server sends them to a
 // client that takes answers of size octets, truncation and OPT record included.
 // They are appended to buf, which is empty. It reports whether it could; buf is
@@ -198,7 +105,7 @@ func (n *node) ready(qtype uint16) *RRset {
 // makes them, the first of them at least, and whether AppendMessage can pack it.
 // The flags of m may be any.
 func (s *RRset) IsIn(m *dns.Msg) bool {
-	if s.octets.wire == nil || len(m.Question) != 1 || len(m.Ns) > 0 || m.Rcode != dns.RcodeSuccess || !s.holds(m.Answer, m.Question[0].Name) {
+	if len(m.Question) != 1 || len(m.Ns) > 0 || m.Rcode != dns.RcodeSuccess || !s.holds(m.Answer, m.Question[0].Name) {
 		return false
 	}
 	switch len(m.Extra) {
@@ -216,7 +123,7 @@ func (s *RRset) IsIn(m *dns.Msg) bool {
 func (s *RRset) AppendMessage(buf []byte, m *dns.Msg) ([]byte, bool) {
 	w := message{opt: m.IsEdns0(), kept: 0xffff, size: dns.MaxMsgSize, flags: flags(&m.MsgHdr)}
 	w.question(buf, m.Id, &m.Question[0])
-	w.add(&s.octets, len(m.Answer))
+	w.add(s, len(m.Answer))
 	return w.finish()
 }
 
@@ -297,36 +204,34 @@ func (m *message) key() []byte {
 
 // answer adds set as the answer, as much of it as there is room for.
 func (m *message) answer(set *RRset) {
-	o := &set.octets
-	if m.failed || o.wire == nil {
-		m.failed = true
+	if m.failed {
 		return
 	}
-	n := o.count(m.do)
-	if m.length+int(o.lengths[n-1]) > m.size {
+	n := set.count(m.do)
+	if m.length+set.length(n) > m.size {
 		if set.compressible() {
 			m.failed = true // with its names compressed there may be room for more
 			return
 		}
 		m.flags |= flagTC
-		for n--; n > 0 && m.length+int(o.lengths[n-1]) > m.size; n-- {
+		for n--; n > 0 && m.length+set.length(n) > m.size; n-- {
 		}
 	}
-	m.add(o, n)
+	m.add(set, n)
 }
 
-// add adds the first n records of o as the answer.
-func (m *message) add(o *octets, n int) {
+// add adds the first n records of set as the answer.
+func (m *message) add(set *RRset, n int) {
 	m.answers = uint16(n)
 	if n > 0 && !m.failed {
-		m.buf = append(m.buf, o.wire[:o.ends[n-1]]...)
-		m.length += int(o.lengths[n-1])
+		m.buf = append(m.buf, set.wire(n)...)
+		m.length += set.length(n)
 	}
 }
 
 // compressible reports whether names in the records of s are compressed where
 // that is needed (RFC 3597 section 4).
-func (s *RRset) compressible() bool { return s.rrtype() == dns.TypeNS || s.rrtype() == dns.TypeSOA }
+func (s *RRset) compressible() bool { return s.rrtype == dns.TypeNS || s.rrtype == dns.TypeSOA }
 
 // deny adds a denial of what the question asks for, as Subtree.deny.
 func (m *message) deny(s *Subtree, key []byte, n *node) {
@@ -357,29 +262,28 @@ func (m *message) deny(s *Subtree, key []byte, n *node) {
 // authority adds set to the authority section, at the name asked for or at its
 // own. A denial is sent whole by this way or not at all.
 func (m *message) authority(set *RRset, asked bool) {
-	if m.failed || set == nil || set.octets.wire == nil || len(m.buf) > maxPointer {
+	if m.failed || set == nil || len(m.buf) > maxPointer {
 		m.failed = true
 		return
 	}
-	o := &set.octets
-	n := o.count(m.do)
+	n := set.count(m.do)
 	m.proofs += uint16(n)
-	m.length += int(o.lengths[n-1])
+	m.length += set.length(n)
 	if asked {
-		m.buf = append(m.buf, o.wire[:o.ends[n-1]]...)
+		m.buf = append(m.buf, set.wire(n)...)
 		return
 	}
 	at := len(m.buf)
 	m.buf = slices.Grow(m.buf, maxName)[:at+maxName]
-	end, err := dns.PackDomainName(set.owner(), m.buf, at, nil, false)
+	end, err := dns.PackDomainName(set.owner, m.buf, at, nil, false)
 	if err != nil {
 		m.failed = true
 		return
 	}
 	m.length += end - at - pointerSize
-	m.buf = append(m.buf[:end], o.wire[pointerSize:o.ends[n-1]]...)
+	m.buf = append(m.buf[:end], set.wire(n)[pointerSize:]...)
 	for i := range n - 1 { // the first has the name itself
-		owner := end - pointerSize + int(o.ends[i])
+		owner := end - pointerSize + int(set.marks[i].end)
 		binary.BigEndian.PutUint16(m.buf[owner:], 0xC000|uint16(at))
 	}
 }

@@ -14,39 +14,156 @@
 package serve
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/miekg/dns"
-
-	"github.com/coredns-mske/mske/merge"
 )
 
 // RRset is an RRset with its signatures. It does not change once it is built:
-// what goes into a message is a copy, because plugins change what they write.
+// what goes into a message is made out of it, because plugins change what they
+// write. A fleet has hundreds of thousands, so it is little more than octets, in
+// one piece: what the garbage collector has to visit, it visits again and again.
 type RRset struct {
-	RRs  []dns.RR
-	Sigs []*dns.RRSIG
+	owner   string // the name of the records
+	signer  string // of all signatures, "" without any
+	rrtype  uint16
+	records uint16 // how many come before the signatures
 
-	makers []merge.Key // the key of each of Sigs
-	over   []Digest    // and the digest
-	octets octets      // the same, ready to be sent
+	// data is all records on the wire, then what of them messages have as text:
+	// the keys, digests and signatures in base64 or hexadecimal, then a Digest for
+	// each signature.
+	//
+	// On the wire, each has a pointer to the question's name for its owner. No
+	// names in them are compressed: so the spelling of the question does not reach
+	// them.
+	data  string
+	marks []mark // one for each record
 }
 
-// appendTo appends copies of the records to section, and with do their
-// signatures, at owner: the question's spelling of the name.
+// mark says where a record is.
+type mark struct {
+	end  uint32 // of its octets in data
+	text uint32 // of its text in data, which begins where that before ends
+	// length is end as miekg/dns reckons it, who takes a base64 field for up to two
+	// octets longer than it is. Truncation goes by these.
+	length uint32
+}
+
+// recordHeader is how many octets of a record come before its rdata, after a
+// pointer for its owner.
+const recordHeader = pointerSize + 10
+
+// count returns how many records a client gets.
+func (s *RRset) count(do bool) int {
+	if do {
+		return len(s.marks)
+	}
+	return int(s.records)
+}
+
+// wire returns the octets of the first n records, of which there is one.
+func (s *RRset) wire(n int) string { return s.data[:s.marks[n-1].end] }
+
+// length returns how many octets miekg/dns reckons these to be.
+func (s *RRset) length(n int) int { return int(s.marks[n-1].length) }
+
+// octets returns those of one record.
+func (s *RRset) octets(i int) string {
+	start := uint32(0)
+	if i > 0 {
+		start = s.marks[i-1].end
+	}
+	return s.data[start:s.marks[i].end]
+}
+
+// rdata returns the rdata of one record.
+func (s *RRset) rdata(i int) string { return s.octets(i)[recordHeader:] }
+
+// ttl returns the TTL of one record, in seconds.
+func (s *RRset) ttl(i int) uint32 { return uint32At(s.octets(i), pointerSize+4) }
+
+// text returns what of a record messages have as text.
+func (s *RRset) text(i int) string {
+	start := s.marks[len(s.marks)-1].end
+	if i > 0 {
+		start = s.marks[i-1].text
+	}
+	return s.data[start:s.marks[i].text]
+}
+
+// signatures returns how many there are.
+func (s *RRset) signatures() int { return len(s.marks) - int(s.records) }
+
+// signature returns a signature as it is kept.
+func (s *RRset) signature(i int) Signature {
+	at := int(s.records) + i
+	over := int(s.marks[len(s.marks)-1].text) + i*len(Digest{})
+	return Signature{
+		Owner: s.owner, TTL: s.ttl(at), rdata: s.rdata(at),
+		Over: Digest([]byte(s.data[over : over+len(Digest{})])),
+	}
+}
+
+// kept returns all signatures as they are kept.
+func (s *RRset) kept() []Signature {
+	sigs := make([]Signature, s.signatures())
+	for i := range sigs {
+		sigs[i] = s.signature(i)
+	}
+	return sigs
+}
+
+// Owner returns the name of the records.
+func (s *RRset) Owner() string { return s.owner }
+
+// Type returns the type of the records.
+func (s *RRset) Type() uint16 { return s.rrtype }
+
+// RRs returns the records, which the caller may change.
+func (s *RRset) RRs() []dns.RR { return s.appendTo(nil, s.owner, false) }
+
+// Sigs returns the signatures, which the caller may change.
+func (s *RRset) Sigs() []*dns.RRSIG {
+	sigs := make([]*dns.RRSIG, s.signatures())
+	for i := range sigs {
+		sigs[i] = new(dns.RRSIG)
+		s.fillRRSIG(sigs[i], i, s.owner)
+	}
+	return sigs
+}
+
+// appendTo appends the records to section, and with do their signatures, at
+// owner: the question's spelling of the name.
 func (s *RRset) appendTo(section []dns.RR, owner string, do bool) []dns.RR {
-	section = slices.Grow(section, len(s.RRs)+len(s.Sigs))
-	switch s.rrtype() {
+	n := int(s.records)
+	section = slices.Grow(section, s.count(do))
+	switch s.rrtype {
 	case dns.TypeDNSKEY:
-		section = appendCopies[dns.DNSKEY](section, s.RRs, owner)
-	case dns.TypeCDS:
-		section = appendCopies[dns.CDS](section, s.RRs, owner)
+		rrs := make([]dns.DNSKEY, n)
+		for i := range rrs {
+			s.fillKey(&rrs[i], i, owner)
+			section = append(section, &rrs[i])
+		}
 	case dns.TypeCDNSKEY:
-		section = appendCopies[dns.CDNSKEY](section, s.RRs, owner)
+		rrs := make([]dns.CDNSKEY, n)
+		for i := range rrs {
+			s.fillKey(&rrs[i].DNSKEY, i, owner)
+			section = append(section, &rrs[i])
+		}
+	case dns.TypeCDS:
+		rrs := make([]dns.CDS, n)
+		for i := range rrs {
+			rdata := s.rdata(i)
+			rrs[i].DS = dns.DS{
+				Hdr: s.header(i, owner), KeyTag: uint16At(rdata, 0), Algorithm: rdata[2], DigestType: rdata[3], Digest: s.text(i),
+			}
+			section = append(section, &rrs[i])
+		}
 	default:
-		for _, rr := range s.RRs {
-			section = append(section, at(rr, owner))
+		for i := range n {
+			section = append(section, s.unpack(i, owner))
 		}
 	}
 	if do {
@@ -55,127 +172,130 @@ func (s *RRset) appendTo(section []dns.RR, owner string, do bool) []dns.RR {
 	return section
 }
 
-// appendSigs appends copies of the signatures alone.
+// appendSigs appends the signatures alone.
 func (s *RRset) appendSigs(section []dns.RR, owner string) []dns.RR {
-	return appendCopies[dns.RRSIG](section, s.Sigs, owner)
-}
-
-// appendCopies appends copies of rrs at owner, made in one piece. It is for
-// types whose fields are all values: what has a slice needs a copy of that as
-// well.
-func appendCopies[T any, P interface {
-	*T
-	dns.RR
-}, R dns.RR](section []dns.RR, rrs []R, owner string) []dns.RR {
-	copies := make([]T, len(rrs))
-	for i, rr := range rrs {
-		c := P(&copies[i])
-		*c = *any(rr).(P)
-		c.Header().Name = owner
-		section = append(section, c)
+	sigs := make([]dns.RRSIG, s.signatures())
+	for i := range sigs {
+		s.fillRRSIG(&sigs[i], i, owner)
+		section = append(section, &sigs[i])
 	}
 	return section
 }
 
-// holds reports whether section is copies of the records and then the signatures
-// of s at owner, the first of them at least, and nothing in them has changed.
+// header returns the header of one record, without the length of the rdata, which
+// says nothing before a record is packed.
+func (s *RRset) header(i int, owner string) dns.RR_Header {
+	return dns.RR_Header{Name: owner, Rrtype: s.rrtype, Class: dns.ClassINET, Ttl: s.ttl(i)}
+}
+
+// fillKey makes rr one of the records, which are keys.
+func (s *RRset) fillKey(rr *dns.DNSKEY, i int, owner string) {
+	rdata := s.rdata(i)
+	*rr = dns.DNSKEY{Hdr: s.header(i, owner), Flags: uint16At(rdata, 0), Protocol: rdata[2], Algorithm: rdata[3], PublicKey: s.text(i)}
+}
+
+// fillRRSIG makes sig one of the signatures.
+func (s *RRset) fillRRSIG(sig *dns.RRSIG, i int, owner string) {
+	at := int(s.records) + i
+	fillRRSIG(sig, owner, s.ttl(at), s.rdata(at), s.signer, s.text(at))
+}
+
+// unpack returns one of the records.
+func (s *RRset) unpack(i int, owner string) dns.RR {
+	h := s.header(i, owner)
+	rdata := []byte(s.rdata(i))
+	h.Rdlength = uint16(len(rdata))
+	rr, _, err := dns.UnpackRRWithHeader(h, rdata, 0)
+	if err != nil { // it was packed by the same package
+		return &dns.RFC3597{Hdr: h, Rdata: fmt.Sprintf("%x", rdata)}
+	}
+	rr.Header().Rdlength = 0
+	return rr
+}
+
+// holds reports whether section is the records and then the signatures of s at
+// owner as appendTo makes them, the first of them at least, and nothing in them
+// has changed.
 func (s *RRset) holds(section []dns.RR, owner string) bool {
-	n := min(len(section), len(s.RRs))
-	if n == 0 || len(section) > len(s.RRs)+len(s.Sigs) {
+	if len(section) == 0 || len(section) > len(s.marks) {
 		return false
 	}
-	for i, rr := range section[:n] {
-		if !isCopy(rr, s.RRs[i], owner) {
-			return false
-		}
-	}
-	for i, sig := range section[n:] {
-		if !isCopy(sig, s.Sigs[i], owner) {
+	for i, rr := range section {
+		if !s.isCopy(rr, i, owner) {
 			return false
 		}
 	}
 	return true
 }
 
-// isCopy reports whether c is rr at owner, which is of one of the types that
-// appendCopies is for. Strings that are the same memory are not read. It takes
-// no memory, and little of the stack.
-func isCopy(c, rr dns.RR, owner string) bool {
-	switch c := c.(type) {
+// isCopy reports whether c is one of the records at owner, and of one of the types
+// that are made without unpacking. Strings that are the same memory are not read.
+// It takes no memory, and little of the stack.
+func (s *RRset) isCopy(c dns.RR, i int, owner string) bool {
+	switch rrtype := s.typeOf(i); c := c.(type) {
 	case *dns.DNSKEY:
-		rr, ok := rr.(*dns.DNSKEY)
-		return ok && isKey(c, rr, owner)
+		return rrtype == dns.TypeDNSKEY && s.isKey(c, i, owner)
 	case *dns.CDNSKEY:
-		rr, ok := rr.(*dns.CDNSKEY)
-		return ok && isKey(&c.DNSKEY, &rr.DNSKEY, owner)
+		return rrtype == dns.TypeCDNSKEY && s.isKey(&c.DNSKEY, i, owner)
 	case *dns.CDS:
-		rr, ok := rr.(*dns.CDS)
-		return ok && isHeader(&c.Hdr, &rr.Hdr, owner) && c.KeyTag == rr.KeyTag && c.Algorithm == rr.Algorithm && c.DigestType == rr.DigestType && c.Digest == rr.Digest
+		rdata := s.rdata(i)
+		return rrtype == dns.TypeCDS && s.isHeader(&c.Hdr, i, owner) && c.KeyTag == uint16At(rdata, 0) &&
+			c.Algorithm == rdata[2] && c.DigestType == rdata[3] && c.Digest == s.text(i)
 	case *dns.RRSIG:
-		rr, ok := rr.(*dns.RRSIG)
-		return ok && isHeader(&c.Hdr, &rr.Hdr, owner) && c.TypeCovered == rr.TypeCovered && c.Algorithm == rr.Algorithm && c.Labels == rr.Labels &&
-			c.OrigTtl == rr.OrigTtl && c.Expiration == rr.Expiration && c.Inception == rr.Inception && c.KeyTag == rr.KeyTag &&
-			c.SignerName == rr.SignerName && c.Signature == rr.Signature
+		rdata := s.rdata(i)
+		return rrtype == dns.TypeRRSIG && s.isHeader(&c.Hdr, i, owner) && c.TypeCovered == uint16At(rdata, 0) &&
+			c.Algorithm == rdata[2] && c.Labels == rdata[3] && c.OrigTtl == uint32At(rdata, 4) &&
+			c.Expiration == uint32At(rdata, 8) && c.Inception == uint32At(rdata, 12) && c.KeyTag == uint16At(rdata, 16) &&
+			c.SignerName == s.signer && c.Signature == s.text(i)
 	}
 	return false
 }
 
-// isKey is isCopy for a key.
-func isKey(c, k *dns.DNSKEY, owner string) bool {
-	return isHeader(&c.Hdr, &k.Hdr, owner) && c.Flags == k.Flags && c.Protocol == k.Protocol && c.Algorithm == k.Algorithm && c.PublicKey == k.PublicKey
-}
-
-// isHeader reports whether c is h with owner for its name. Rdlength says nothing
-// before a record is packed.
-func isHeader(c, h *dns.RR_Header, owner string) bool {
-	return c.Name == owner && c.Rrtype == h.Rrtype && c.Class == h.Class && c.Ttl == h.Ttl
-}
-
-// at returns a copy of rr at owner.
-func at(rr dns.RR, owner string) dns.RR {
-	c := dns.Copy(rr)
-	c.Header().Name = owner
-	return c
-}
-
-// signature returns a signature as it is kept.
-func (s *RRset) signature(i int) Signature {
-	if i >= len(s.over) { // s was put together elsewhere
-		return Signature{RRSIG: s.Sigs[i]}
+// typeOf returns the type of one record.
+func (s *RRset) typeOf(i int) uint16 {
+	if i >= int(s.records) {
+		return dns.TypeRRSIG
 	}
-	return Signature{s.Sigs[i], s.over[i]}
+	return s.rrtype
 }
 
-// owner returns the name of the records.
-func (s *RRset) owner() string { return s.RRs[0].Header().Name }
-
-// rrtype returns the type of the records.
-func (s *RRset) rrtype() uint16 { return s.RRs[0].Header().Rrtype }
-
-// sameRecords reports whether a and b are the same records with the same TTL,
-// in the same order.
-func sameRecords(a, b []dns.RR) bool {
-	return slices.EqualFunc(a, b, func(x, y dns.RR) bool {
-		return x.Header().Ttl == y.Header().Ttl && dns.IsDuplicate(x, y)
-	})
+// isKey is isCopy for a key.
+func (s *RRset) isKey(c *dns.DNSKEY, i int, owner string) bool {
+	rdata := s.rdata(i)
+	return s.isHeader(&c.Hdr, i, owner) && c.Flags == uint16At(rdata, 0) && c.Protocol == rdata[2] && c.Algorithm == rdata[3] && c.PublicKey == s.text(i)
 }
 
-// span is how long a set of signatures lasts.
+// isHeader reports whether h is the header of one record. Rdlength says nothing
+// before a record is packed.
+func (s *RRset) isHeader(h *dns.RR_Header, i int, owner string) bool {
+	return h.Name == owner && h.Rrtype == s.typeOf(i) && h.Class == dns.ClassINET && h.Ttl == s.ttl(i)
+}
+
+// span is how long a set of signatures lasts, in seconds since 1970. Zero times
+// say nothing.
 type span struct {
-	renew   time.Time // when the first is due
-	expires time.Time // when the first ends
+	renew   int64 // when the first is due
+	expires int64 // when the first ends
 }
 
-// add narrows s to what it has in common with t. Zero times say nothing.
+// add narrows s to what it has in common with t.
 func (s *span) add(t span) {
 	s.renew = earlier(s.renew, t.renew)
 	s.expires = earlier(s.expires, t.expires)
 }
 
 // earlier returns the earlier of two times of which a zero one is none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
+func earlier(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
 		return b
 	}
 	return a
+}
+
+// timeOf returns a time of a span.
+func timeOf(t int64) time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return time.Unix(t, 0)
 }

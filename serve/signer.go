@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -56,7 +54,8 @@ type signer struct {
 	jitter func() float64
 	stored map[setID][]Signature
 
-	wire, octets []byte // room for digests
+	hasher hasher
+	sig    []byte // room for a signature
 }
 
 // setID names an RRset.
@@ -68,7 +67,7 @@ type setID struct {
 func newSigner(l life, p Params) *signer {
 	s := &signer{life: l, now: p.Now, jitter: p.Jitter, stored: make(map[setID][]Signature)}
 	for _, sig := range p.Stored {
-		id := setID{dns.CanonicalName(sig.Hdr.Name), sig.TypeCovered}
+		id := setID{dns.CanonicalName(sig.Owner), sig.Covers()}
 		s.stored[id] = append(s.stored[id], sig)
 	}
 	return s
@@ -84,95 +83,105 @@ func (s *signer) expiration() time.Time {
 	return end.Truncate(s.life.grain)
 }
 
-// sign returns rrs with a signature by each of ks, at most one for each key.
-// Those of old and the stored ones are used again where they are over exactly
-// these records by the same key and are not due. If nothing is new, old itself
-// is returned.
-func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.Time) (*RRset, error) {
-	if old != nil && !sameRecords(rrs, old.RRs) {
-		old = nil
+// sign returns rrs with a signature by each of ks, at most one for each key, and
+// how long these last. Those of old and the stored ones are used again where they
+// are over exactly these records by the same key and are not due. If nothing is
+// new, old itself is returned. All of ks are keys of one zone.
+func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.Time) (*RRset, span, error) {
+	p, err := packRRset(rrs)
+	if err != nil {
+		return nil, span{}, err
 	}
-	set := &RRset{RRs: rrs}
-	records := sync.OnceValue(func() octets { return packRecords(rrs) })
-	var fresh []*keys.Key
+	candidates := s.stored[setID{p.owner, p.rrtype}]
+	if p.holds(old) {
+		candidates = slices.Concat(old.kept(), candidates)
+	}
+	var (
+		makers []*keys.Key
+		sigs   []Signature
+		fresh  []*keys.Key
+	)
 	for _, k := range ks {
-		id := k.ID()
-		if slices.Contains(set.makers, id) {
+		if slices.ContainsFunc(makers, func(m *keys.Key) bool { return m.ID() == k.ID() }) {
 			continue
 		}
-		sig := s.reusable(k, id, old)
-		if sig.RRSIG == nil {
-			sig = s.restorable(k, id, rrs, records)
-		}
-		if sig.RRSIG == nil && k.Signer == nil {
-			continue
-		}
-		if sig.RRSIG == nil {
+		sig, ok := s.again(k, p, rrs, candidates)
+		if !ok {
+			if k.Signer == nil {
+				continue
+			}
 			fresh = append(fresh, k)
 		}
-		set.Sigs, set.over = append(set.Sigs, sig.RRSIG), append(set.over, sig.Over)
-		set.makers = append(set.makers, id)
+		makers, sigs = append(makers, k), append(sigs, sig)
 	}
-	if len(set.Sigs) == 0 {
-		return nil, fmt.Errorf("%s of %q: no key of ours with its private half signs it, and no signature made before is left", dns.Type(set.rrtype()), set.owner())
+	if len(sigs) == 0 {
+		return nil, span{}, fmt.Errorf("%s of %q: no key of ours with its private half signs it, and no signature made before is left", dns.Type(p.rrtype), p.owner)
 	}
-	if old != nil && slices.Equal(set.Sigs, old.Sigs) {
-		return old, nil
+	if len(fresh) > 0 {
+		if err := s.make(rrs, p, fresh, makers, sigs, expiration); err != nil {
+			return nil, span{}, err
+		}
 	}
+	signer := makers[0].Zone()
+	if !p.is(old, sigs, signer) {
+		old = p.with(sigs, signer)
+	}
+	return old, s.span(sigs, makers), nil
+}
+
+// make makes those of sigs by makers that are missing, which are by fresh.
+func (s *signer) make(rrs []dns.RR, p *packer, fresh, makers []*keys.Key, sigs []Signature, expiration time.Time) error {
 	runtime.Gosched() // queries are answered first
 	made, err := keys.Sign(rrs, fresh, s.now.Add(-backdate), expiration)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	packed := records()
-	for i, sig := range set.Sigs {
-		if sig == nil {
-			set.Sigs[i], set.over[i] = made[0], s.digest(set.owner(), &packed, set.makers[i], made[0])
-			made = made[1:]
-		}
-	}
-	set.octets = packed.with(set.Sigs)
-	return set, nil
-}
-
-// reusable returns k's signature of old, if it is not due.
-func (s *signer) reusable(k *keys.Key, id merge.Key, old *RRset) Signature {
-	if old == nil {
-		return Signature{}
-	}
-	for i, sig := range old.Sigs {
-		if i < len(old.makers) && old.makers[i] == id && s.usable(sig, k) {
-			return old.signature(i)
-		}
-	}
-	return Signature{}
-}
-
-// restorable returns a stored signature by k over exactly rrs, whose octets are
-// records, if it is not due and known to fit or verifies.
-func (s *signer) restorable(k *keys.Key, id merge.Key, rrs []dns.RR, records func() octets) Signature {
-	h := rrs[0].Header()
-	for _, sig := range s.stored[setID{h.Name, h.Rrtype}] {
-		if sig.OrigTtl != h.Ttl || int(sig.Labels) != dns.CountLabel(h.Name) ||
-			!strings.EqualFold(sig.SignerName, k.Zone()) || !s.usable(sig.RRSIG, k) {
+	for i := range sigs {
+		if sigs[i].rdata != "" {
 			continue
 		}
-		c := dns.Copy(sig.RRSIG).(*dns.RRSIG) // packing writes to it, and that one may be served
-		c.Hdr.Name, c.Hdr.Ttl = h.Name, h.Ttl
-		packed := records()
-		over := s.digest(h.Name, &packed, id, c)
-		if (over == Digest{} || over != sig.Over) && c.Verify(k.DNSKEY, rrs) != nil {
+		if sigs[i], err = NewSignature(made[0], Digest{}); err != nil {
+			return err
+		}
+		sigs[i].Over = s.digest(p, makers[i].ID(), sigs[i])
+		made = made[1:]
+	}
+	return nil
+}
+
+// digest returns the Digest of sig by the key id over the records of p.
+func (s *signer) digest(p *packer, id merge.Key, sig Signature) Digest {
+	s.sig = sig.appendRecord(s.sig[:0])
+	return s.hasher.digest(p.owner, p.recordOctets(), id, s.sig)
+}
+
+// again returns the one of candidates by k over exactly rrs, which p has packed, if
+// it is not due and known to fit or verifies.
+func (s *signer) again(k *keys.Key, p *packer, rrs []dns.RR, candidates []Signature) (Signature, bool) {
+	var room [maxName]byte
+	for _, sig := range candidates {
+		if sig.KeyTag() != k.Tag() || sig.Algorithm() != k.DNSKEY.Algorithm || sig.OrigTTL() != p.ttl() ||
+			int(sig.Labels()) != dns.CountLabel(p.owner) || !s.usable(sig, k) {
 			continue
 		}
-		return Signature{c, over}
+		if zone, err := pack(room[:], k.Zone()); err != nil || string(zone) != sig.signer() {
+			continue
+		}
+		sig.Owner, sig.TTL = p.owner, p.ttl()
+		over := s.digest(p, k.ID(), sig)
+		if over != sig.Over && sig.RRSIG().Verify(k.DNSKEY, rrs) != nil {
+			continue
+		}
+		sig.Over = over
+		return sig, true
 	}
-	return Signature{}
+	return Signature{}, false
 }
 
 // usable reports whether sig, by k, may be served on: it is valid, of no longer
 // life than ours have, and not due unless k cannot make another.
-func (s *signer) usable(sig *dns.RRSIG, k *keys.Key) bool {
-	inception, expiration := sigTime(sig.Inception, s.now), sigTime(sig.Expiration, s.now)
+func (s *signer) usable(sig Signature, k *keys.Key) bool {
+	inception, expiration := sig.Inception(s.now), sig.Expiration(s.now)
 	switch {
 	case s.now.Before(inception), !s.now.Before(expiration):
 		return false
@@ -182,26 +191,19 @@ func (s *signer) usable(sig *dns.RRSIG, k *keys.Key) bool {
 	return k.Signer == nil || s.now.Before(expiration.Add(-s.life.left))
 }
 
-// span returns when set is due and when it ends. Signatures by keys without
+// span returns when sigs are due and when they end. Signatures by keys without
 // their private halves are never due.
-func (s *signer) span(set *RRset, ks []*keys.Key) span {
+func (s *signer) span(sigs []Signature, makers []*keys.Key) span {
 	var all span
-	for i, sig := range set.Sigs {
-		end := sigTime(sig.Expiration, s.now)
-		one := span{expires: end}
-		if slices.ContainsFunc(ks, func(k *keys.Key) bool { return k.Signer != nil && k.ID() == set.makers[i] }) {
-			one.renew = end.Add(-s.life.left)
+	for i, sig := range sigs {
+		end := sig.Expiration(s.now)
+		one := span{expires: end.Unix()}
+		if makers[i].Signer != nil {
+			one.renew = end.Add(-s.life.left).Unix()
 		}
 		all.add(one)
 	}
 	return all
-}
-
-// sigTime returns the time that a field of an RRSIG means, which is the one
-// nearest to now (RFC 4034 section 3.1.5).
-func sigTime(field uint32, now time.Time) time.Time {
-	t := now.Unix()
-	return time.Unix(t+int64(int32(field-uint32(t))), 0)
 }
 
 // onePerAlgorithm returns the first of ks with its private half of each

@@ -194,21 +194,21 @@ func (b *builder) add(owner string, a Announced, sets merge.Announcement) error 
 
 // lasts reports whether signatures of that span are used on.
 func (b *builder) lasts(s span) bool {
-	return b.signer.now.Before(s.expires) && (s.renew.IsZero() || b.signer.now.Before(s.renew))
+	return b.signer.now.Before(timeOf(s.expires)) && (s.renew == 0 || b.signer.now.Before(timeOf(s.renew)))
 }
 
 // fill signs the RRsets of n, a new node, using those of was again.
 func (b *builder) fill(n *node, sets [][]dns.RR, was *node) error {
 	expiration := b.signer.expiration()
 	for _, rrs := range sets {
-		set, err := b.signer.sign(rrs, b.keys, was.set(rrs[0].Header().Rrtype), expiration)
+		set, lasts, err := b.signer.sign(rrs, b.keys, was.set(rrs[0].Header().Rrtype), expiration)
 		if err != nil {
 			return fmt.Errorf("signaling domain of %q: %w", b.view.config.NS, err)
 		}
 		n.sets = append(n.sets, set)
-		n.span.add(b.signer.span(set, b.keys))
+		n.span.add(lasts)
 	}
-	slices.SortFunc(n.sets, func(x, y *RRset) int { return int(x.rrtype()) - int(y.rrtype()) })
+	slices.SortFunc(n.sets, func(x, y *RRset) int { return int(x.rrtype) - int(y.rrtype) })
 	return nil
 }
 
@@ -229,7 +229,7 @@ func (n *node) set(rrtype uint16) *RRset {
 		return nil
 	}
 	for _, set := range n.sets {
-		if set.rrtype() == rrtype {
+		if set.rrtype == rrtype {
 			return set
 		}
 	}
@@ -241,7 +241,7 @@ func (n *node) set(rrtype uint16) *RRset {
 func (n *node) types(further ...uint16) []uint16 {
 	types := append([]uint16{dns.TypeRRSIG, dns.TypeNSEC}, further...)
 	for _, set := range n.sets {
-		types = append(types, set.rrtype())
+		types = append(types, set.rrtype)
 	}
 	slices.Sort(types)
 	return types
@@ -249,11 +249,11 @@ func (n *node) types(further ...uint16) []uint16 {
 
 // Renew returns when BuildSubtree has something to renew, the apex key sets of
 // a delegated zone apart. It is zero if there is nothing, ever.
-func (s *Subtree) Renew() time.Time { return s.span.renew }
+func (s *Subtree) Renew() time.Time { return timeOf(s.span.renew) }
 
 // Expires returns when the first signature ends, the apex key sets of a
 // delegated zone apart. It is zero if there is none.
-func (s *Subtree) Expires() time.Time { return s.span.expires }
+func (s *Subtree) Expires() time.Time { return timeOf(s.span.expires) }
 
 // Reply answers r, a question at or below the signaling domain. In a larger
 // zone denial is compact (RFC 9824): signed by o, with what soa returns, the

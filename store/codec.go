@@ -10,8 +10,6 @@ import (
 	"hash/crc32"
 	"hash/fnv"
 	"io"
-
-	"github.com/coredns-mske/mske/serve"
 )
 
 const (
@@ -186,21 +184,4 @@ func parseContent(b []byte) (content, error) {
 		return content{}, errDamaged("the checksum of the content is missing")
 	}
 	return content{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}, nil
-}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (s *Signatures) UnmarshalJSON(text []byte) error {
-	var wires [][]byte
-	if err := json.Unmarshal(text, &wires); err != nil {
-		return err
-	}
-	*s = nil
-	for _, wire := range wires {
-		sig, err := unpackSignature(wire)
-		if err != nil {
-			return err
-		}
-		*s = append(*s, serve.Signature{RRSIG: sig})
-	}
-	return nil
 }

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/miekg/dns"
-
 	"github.com/coredns-mske/mske/lifecycle"
 )
 
@@ -66,20 +64,6 @@ func FuzzDecode(f *testing.F) {
 			t.Error("Expected the same record")
 		}
 	})
-}
-
-// TestMarshalLeavesSignaturesAlone holds what go test -race would find: queries
-// are answered from the signatures that are being stored.
-func TestMarshalLeavesSignaturesAlone(t *testing.T) {
-	rr, err := dns.NewRR(testSignature)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sig := rr.(*dns.RRSIG)
-	sig.Hdr.Rdlength = 0
-	if _, err := (Zone{Signatures: Signatures{{RRSIG: sig}}}).append(nil); err != nil || sig.Hdr.Rdlength != 0 {
-		t.Errorf("Expected the record not to be written to, got Rdlength %d, %v", sig.Hdr.Rdlength, err)
-	}
 }
 
 // A replayed announcement is told by them (rule F8), after a restart too.

@@ -1,10 +1,6 @@
 package store
 
 import (
-	"errors"
-
-	"github.com/miekg/dns"
-
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
@@ -118,20 +114,18 @@ func (c *coder) seed(s *lifecycle.Seed) {
 	c.duration(&s.TTL)
 }
 
-// signature codes a signature in wire format (RFC 4034 section 3.1).
+// signature codes a signature as a record in wire format (RFC 4034 section 3.1),
+// and after it what it is over.
 func (c *coder) signature(s *serve.Signature) {
 	if !c.reading {
-		size := uint64(dns.Len(s.RRSIG))
-		wire := make([]byte, size)
-		// Packing may write to the header, and this one is being served.
-		n, err := dns.PackRR(dns.Copy(s.RRSIG), wire, 0, nil, false)
+		wire, err := packSignature(*s)
 		if err != nil {
 			c.fail(err)
 			return
 		}
-		size = uint64(n)
+		size := uint64(len(wire))
 		c.number(&size)
-		c.octets = append(append(c.octets, wire[:n]...), s.Over[:]...)
+		c.octets = append(append(c.octets, wire...), s.Over[:]...)
 		return
 	}
 	var size uint64
@@ -141,14 +135,13 @@ func (c *coder) signature(s *serve.Signature) {
 	if c.err != nil {
 		return
 	}
-	var err error
-	if s.RRSIG, err = unpackSignature(wire); err != nil {
+	sig, err := unpackSignature(wire, serve.Digest(over))
+	if err != nil {
 		c.fail(err)
 		return
 	}
-	s.Over = serve.Digest(over)
-	c.same(&s.Hdr.Name)
-	c.same(&s.SignerName)
+	*s = sig
+	c.same(&s.Owner)
 }
 
 // same lets a text that was met stand in for an equal one.
@@ -159,16 +152,4 @@ func (c *coder) same(text *string) {
 			return
 		}
 	}
-}
-
-func unpackSignature(wire []byte) (*dns.RRSIG, error) {
-	rr, off, err := dns.UnpackRR(wire, 0)
-	if err != nil {
-		return nil, err
-	}
-	sig, ok := rr.(*dns.RRSIG)
-	if !ok || off != len(wire) {
-		return nil, errors.New("a signature is no RRSIG record")
-	}
-	return sig, nil
 }

@@ -71,8 +71,11 @@ func TestEveryFieldIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	sig := rr.(*dns.RRSIG)
-	sig.Hdr.Rdlength = uint16(dns.Len(sig) - dns.Len(&dns.ANY{Hdr: sig.Hdr}))
-	f := filler{sig: serve.Signature{RRSIG: sig, Over: serve.Digest{1, 2, 3}}}
+	kept, err := serve.NewSignature(sig, serve.Digest{1, 2, 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := filler{sig: kept}
 	var z Zone
 	f.fill(t, reflect.ValueOf(&z).Elem())
 	octets, got := reread(t, z)

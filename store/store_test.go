@@ -33,7 +33,11 @@ func testZone(name string, n int) Zone {
 	at := time.Date(2024, 5, 1, 12, 0, n, 0, time.UTC)
 	k := testKey(n)
 	ds, _ := k.DS(name, dns.SHA256)
-	sig, err := dns.NewRR(name + " 3600 IN RRSIG DNSKEY 13 3 3600 20240601000000 20240501000000 4711 " + name + " AAAA")
+	rr, err := dns.NewRR(name + " 3600 IN RRSIG DNSKEY 13 3 3600 20240601000000 20240501000000 4711 " + name + " AAAA")
+	if err != nil {
+		panic(err)
+	}
+	sig, err := serve.NewSignature(rr.(*dns.RRSIG), serve.Digest{1})
 	if err != nil {
 		panic(err)
 	}
@@ -47,7 +51,7 @@ func testZone(name string, n int) Zone {
 			Inception: merge.Inceptions{DNSKEY: at, CDS: at.Add(-time.Hour), CDNSKEY: at.Add(time.Hour)}},
 			Collected: at, Retiring: []merge.Retiring{{Key: k, Since: at, Until: at.Add(time.Hour)}}}},
 		Joint:      merge.Joint{DNSKEY: []merge.Key{k}, CDNSKEY: []merge.Key{k}, CDS: []merge.DS{ds}},
-		Signatures: Signatures{{RRSIG: sig.(*dns.RRSIG), Over: serve.Digest{1}}},
+		Signatures: Signatures{sig},
 		Life:       testLife(k, ds, at),
 		Seed:       lifecycle.Seed{At: at, DNSKEY: []merge.Key{k}, CDNSKEY: []merge.Key{k}, CDS: []merge.DS{ds}, TTL: time.Hour, Until: at},
 		Told:       "0123456789abcdef",
