@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -63,8 +62,8 @@ type MSKE struct {
 	zones map[string]*zone // by name
 
 	// Set when the whole Corefile has been read, before the first query.
-	sites map[string]site // by name
-	ask   chain.Asker     // asks the next plugin
+	sites *sites
+	ask   chain.Asker // asks the next plugin
 
 	counts *counts
 }
@@ -75,33 +74,26 @@ var (
 	_ cache.ZoneBypasser = (*MSKE)(nil)
 )
 
-// site is what there is at a name: a zone's apex, a signaling domain, or one
-// name that is both.
-type site struct {
-	zone    *zone
-	subtree *subtree
-}
-
 func newHandler(config *dnsserver.Config, inst *instance, blockZones []string) *MSKE {
-	return &MSKE{config: config, instance: inst, blockZones: blockZones, zones: make(map[string]*zone), counts: new(counts)}
+	return &MSKE{config: config, instance: inst, blockZones: blockZones, zones: make(map[string]*zone), sites: newSites(), counts: new(counts)}
 }
 
 // connect fills in what depends on the whole Corefile.
 func (m *MSKE) connect(subtrees []*subtree) {
 	m.ask = m.asker()
-	m.sites = make(map[string]site)
+	m.sites = newSites()
 	for name, z := range m.zones {
-		m.sites[name] = site{zone: z}
+		m.sites.add(name, site{zone: z})
 	}
 	for _, s := range subtrees {
 		if m.zones[s.zone.name] == s.zone {
-			m.sites[s.domain] = site{zone: s.zone, subtree: s}
+			m.sites.add(s.domain, site{zone: s.zone, subtree: s})
 		}
 	}
 }
 
 // names returns the names that m answers for, zones and signaling domains.
-func (m *MSKE) names() []string { return slices.Sorted(maps.Keys(m.sites)) }
+func (m *MSKE) names() []string { return slices.Sorted(maps.Keys(m.sites.at)) }
 
 // Name implements the plugin.Handler interface.
 func (m *MSKE) Name() string { return pluginName }
@@ -142,7 +134,7 @@ func (m *MSKE) locate(r *dns.Msg) place {
 		return place{}
 	}
 	q := &r.Question[0]
-	s, apex := m.match(q.Name)
+	s, apex := m.sites.match(q.Name)
 	at := place{site: s, apex: apex}
 	switch {
 	case r.Opcode == dns.OpcodeNotify:
@@ -174,60 +166,6 @@ func (m *MSKE) serve(ctx context.Context, at *place, w dns.ResponseWriter, r *dn
 	}
 	return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
 }
-
-// match returns what is at name or at the nearest name above it, and whether it
-// is at name itself. Its cost does not depend on the number of zones.
-func (m *MSKE) match(name string) (s site, exact bool) {
-	for i := range len(name) {
-		if 'A' <= name[i] && name[i] <= 'Z' {
-			return m.matchLower(name)
-		}
-	}
-	for off := 0; off < len(name); off = nextLabel(name, off) {
-		if s, ok := m.sites[name[off:]]; ok {
-			return s, off == 0
-		}
-	}
-	s, ok := m.sites["."]
-	return s, ok && name == "."
-}
-
-// matchLower is match for a name with letters in upper case, without the
-// allocation of strings.ToLower: every other query has some where resolvers
-// mix them.
-func (m *MSKE) matchLower(name string) (s site, exact bool) {
-	var room [usualText]byte
-	if len(name) > len(room) {
-		return m.match(strings.ToLower(name))
-	}
-	lower := room[:copy(room[:], name)]
-	for i, c := range lower {
-		if 'A' <= c && c <= 'Z' {
-			lower[i] = c + 'a' - 'A'
-		}
-	}
-	for off := 0; off < len(lower); off = nextLabel(lower, off) {
-		if s, ok := m.sites[string(lower[off:])]; ok {
-			return s, off == 0
-		}
-	}
-	return m.sites["."], false
-}
-
-// nextLabel returns where the label after that at off begins.
-func nextLabel[T string | []byte](name T, off int) int {
-	for off < len(name) && name[off] != '.' {
-		if name[off] == '\\' {
-			off++ // the next octet is part of the label, even a dot
-		}
-		off++
-	}
-	return off + 1
-}
-
-// usualText is as long as names are in text, in octets, unless they have many
-// octets that are written as \DDD.
-const usualText = 256
 
 // serveApex answers one of the key sets or, under `delegation auto`, NS or CSYNC.
 func (m *MSKE) serveApex(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg, out *outgoing) (int, error) {
@@ -323,7 +261,7 @@ func (m *MSKE) above(name string) *zone {
 	} else if name == up {
 		return nil
 	}
-	s, _ := m.match(up)
+	s, _ := m.sites.match(up)
 	return s.zone
 }
 
@@ -370,7 +308,7 @@ const maxBypass = 16
 // us would go on with key sets that have changed.
 func (m *MSKE) CacheBypassZones() []string {
 	m.instance.connect()
-	if len(m.sites) <= maxBypass {
+	if len(m.sites.at) <= maxBypass {
 		return m.names()
 	}
 	var zones []string

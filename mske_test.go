@@ -303,9 +303,16 @@ func TestMatch(t *testing.T) {
 		{".", "", "", false},
 		{`example\.org.`, "", "", false},
 		{"notexample.org.", "", "", false},
+		{`a\.b.example.org.`, "example.org.", "", false},
+		{`a\\.example.org.`, "example.org.", "", false},
+		{`a\\\..Example.org.`, "example.org.", "", false},
+		{`a\046b.example.org.`, "example.org.", "", false},
+		{`\..Sub.example.org.`, "sub.example.org.", "", false},
+		{strings.Repeat("a.", 120) + "example.org.", "example.org.", "", false},
+		{strings.Repeat("a.", 200) + "example.org.", "example.org.", "", false}, // no name, but a plugin may make one
 		{strings.Repeat(`\001`, 63) + ".WWW.Example.org.", "example.org.", "", false},
 	} {
-		s, exact := m.match(tt.name)
+		s, exact := m.sites.match(tt.name)
 		zone, subtree := "", ""
 		if s.zone != nil {
 			zone = s.zone.name

@@ -75,7 +75,7 @@ func benchmarkHandler(b *testing.B) (apex, signaling *MSKE) {
 	start(b, octetsCorefile(p, "dns://", ""))
 	inst := runningHandler(b).instance
 	for _, m := range inst.handlers {
-		for name, s := range m.sites {
+		for name, s := range m.sites.at {
 			switch {
 			case s.subtree != nil:
 				signaling = m

@@ -341,7 +341,7 @@ func handlerOf(t *testing.T, name string) *MSKE {
 	t.Helper()
 	inst := runningHandler(t).instance
 	for _, m := range slices.Backward(inst.handlers) {
-		if s, _ := m.match(name); s.zone != nil {
+		if s, _ := m.sites.match(name); s.zone != nil {
 			return m
 		}
 	}

@@ -39,6 +39,27 @@ func pack(wire []byte, name string) ([]byte, error) {
 	return wire[:n], nil
 }
 
+// packName packs name into buf at off, uncompressed, and returns where it ends. It
+// does the same as miekg/dns, sooner where nothing is escaped: what a question is
+// for is packed into each answer.
+func packName(name string, buf []byte, off int) (end int, err error) {
+	if name == "" || len(name) >= maxName || len(buf) < off+len(name)+1 || strings.IndexByte(name, '\\') >= 0 {
+		return dns.PackDomainName(name, buf, off, nil, false)
+	}
+	wire := buf[off : off+len(name)+1]
+	copy(wire[1:], name) // each dot is where the length of the next label goes
+	for start := 0; start < len(name); {
+		n := strings.IndexByte(name[start:], '.')
+		if n <= 0 || n > maxLabel {
+			return dns.PackDomainName(name, buf, off, nil, false)
+		}
+		wire[start] = byte(n)
+		start += n + 1
+	}
+	wire[len(name)] = 0
+	return off + len(name) + 1, nil
+}
+
 // lower returns an octet of a label in lower case.
 func lower(b byte) byte {
 	if 'A' <= b && b <= 'Z' {

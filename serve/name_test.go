@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/miekg/dns"
 )
 
 // inOrder is the example of RFC 4034 section 6.1.
@@ -119,4 +121,27 @@ func TestSuccessorFollowsImmediately(t *testing.T) {
 	if name, err := successor(strings.Repeat(`\255`, 61) + "." + strings.Repeat(ffs+".", 3)); err == nil {
 		t.Errorf("Expected nothing after the last name, got %q", name)
 	}
+}
+
+// What a question's name is packed to must be what miekg/dns packs it to, errors
+// included.
+func FuzzPackName(f *testing.F) {
+	for _, name := range []string{
+		"", ".", "..", "a", "a.", "a..", ".a.", "A.example.", `a\.b.`, `\001.`, "example.co.uk.", strings.Repeat("a", 63) + ".", strings.Repeat("a", 64) + ".",
+		strings.Repeat("a.", 127), strings.Repeat("a.", 128), strings.Repeat("a.", 126) + "ab.", "\x00.\xff.",
+	} {
+		f.Add(name, uint16(0), uint16(300))
+		f.Add(name, uint16(12), uint16(12+len(name)))
+	}
+	f.Fuzz(func(t *testing.T, name string, off, room uint16) {
+		if int(off) > int(room) {
+			return
+		}
+		want, got := make([]byte, room), make([]byte, room)
+		end, err := dns.PackDomainName(name, want, int(off), nil, false)
+		again, errAgain := packName(name, got, int(off))
+		if (err == nil) != (errAgain == nil) || err == nil && (end != again || !bytes.Equal(want[:end], got[:end])) {
+			t.Fatalf("%q: expected %x, %v, got %x, %v", name, want[:max(end, 0)], err, got[:max(again, 0)], errAgain)
+		}
+	})
 }

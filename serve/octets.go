@@ -178,7 +178,7 @@ func (m *message) start(buf []byte, r *dns.Msg, size int, kept uint16) {
 // question starts m, in buf, with what comes first.
 func (m *message) question(buf []byte, id uint16, q *dns.Question) {
 	buf = slices.Grow(buf[:0], headerSize+questionRoom+maxKey)[:headerSize+questionRoom]
-	end, err := dns.PackDomainName(q.Name, buf, headerSize, nil, false)
+	end, err := packName(q.Name, buf, headerSize)
 	// The root has nothing to point to. A name may be too long where a plugin has
 	// rewritten it, and miekg/dns packs that too.
 	if err != nil || end-headerSize > maxName || q.Name == "" || q.Name == "." {
