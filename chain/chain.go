@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coredns-mske/mske/cns"
+	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/validate"
 
@@ -124,7 +125,7 @@ func Read(ctx context.Context, ask Asker, zone string, o Options) (Look, error) 
 		return Look{}, err
 	}
 	for _, rr := range ns {
-		l.NS = append(l.NS, dns.CanonicalName(rr.(*dns.NS).Ns))
+		l.NS = append(l.NS, domain.Shared(dns.CanonicalName(rr.(*dns.NS).Ns)))
 		l.NSTTL = time.Duration(rr.Header().Ttl) * time.Second
 	}
 	l.NS = sorted(l.NS)
@@ -138,7 +139,7 @@ func Read(ctx context.Context, ask Asker, zone string, o Options) (Look, error) 
 		if err != nil {
 			return Look{}, fmt.Errorf("%s CNS: %w", zone, err)
 		}
-		l.CNS = append(l.CNS, host)
+		l.CNS = append(l.CNS, domain.Shared(host))
 	}
 	l.CNS = sorted(l.CNS)
 	l.HasCNS = len(l.CNS) > 0

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unique"
 
 	"github.com/miekg/dns"
 )
@@ -32,6 +33,10 @@ func Canonical(name string) (string, error) {
 	}
 	return dns.CanonicalName(canonical), nil
 }
+
+// Shared returns name in memory that all have who ask for it at about the same
+// time: the zones of a fleet name the same few nameservers again and again.
+func Shared(name string) string { return unique.Make(name).Value() }
 
 // IsAbsolute reports whether name ends with a dot that is not escaped. dns.IsFqdn
 // takes an escaped dot for that after a letter that is not ASCII.

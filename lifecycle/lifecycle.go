@@ -21,6 +21,7 @@
 package lifecycle
 
 import (
+	"reflect"
 	"slices"
 	"time"
 
@@ -144,6 +145,18 @@ type Seen struct {
 	NS     []string      // all that its NS RRsets name
 	CNS    []string      // all that its CNS RRsets name
 	NSTTL  time.Duration
+}
+
+// Like returns l in the memory of the last look where that showed the same. A
+// fleet's looks do again and again.
+func (l Look) Like(last Look) Look {
+	l.Seen = slices.Clone(l.Seen)
+	for i, s := range l.Seen {
+		if was, ok := last.seen(s.Host); ok && reflect.DeepEqual(s, was) {
+			l.Seen[i] = was
+		}
+	}
+	return l
 }
 
 // seen returns what host showed, if it was asked.

@@ -191,7 +191,7 @@ func hostsOf(rrs []dns.RR) []string {
 			name = host
 		}
 		if host, err := domain.Canonical(name); err == nil {
-			hosts = append(hosts, host)
+			hosts = append(hosts, domain.Shared(host))
 		}
 	}
 	slices.SortFunc(hosts, domain.Compare)

@@ -197,7 +197,9 @@ func (e *Engine) sawServers(z *zone, hosts []string, s observe.Sight) {
 		g.next = now.Add(z.RefreshMin)
 		return
 	}
-	l := lifecycle.LookOf(s, z.facts.state.Joint).Admit(z.newcomers(), z.announcedKeys())
+	joint := z.facts.state.Joint
+	s.Share(slices.Concat(joint.DNSKEY, joint.CDNSKEY), joint.CDS)
+	l := lifecycle.LookOf(s, joint).Admit(z.newcomers(), z.announcedKeys()).Like(o.look)
 	l.At = now
 	if sameLook(l, o.look) {
 		g.idle++

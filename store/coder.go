@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"math"
 	"time"
-	"unique"
+
+	"github.com/coredns-mske/mske/domain"
 )
 
 // coder writes or reads a record: one description of the layout serves both, so
@@ -160,7 +161,7 @@ func (c *coder) text(text *string) {
 func (c *coder) name(name *string) {
 	before := len(c.texts)
 	if c.text(name); c.reading && len(c.texts) > before {
-		*name = unique.Make(*name).Value()
+		*name = domain.Shared(*name)
 		c.texts[before] = *name
 	}
 }
