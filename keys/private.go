@@ -172,11 +172,11 @@ func (f fields) ecdsa(public *ecdsa.PublicKey) (crypto.Signer, error) {
 	}
 	// BIND leaves out leading zeros.
 	d = append(make([]byte, size-len(d)), d...)
-	key, err := ecdsa.ParseRawPrivateKey(public.Curve, d)
+	key, err := newECDSAHalf(public.Curve, d)
 	if err != nil {
 		return nil, fmt.Errorf("PrivateKey: %w", err)
 	}
-	if !key.PublicKey.Equal(public) {
+	if !public.Equal(key.Public()) {
 		return nil, errMismatch
 	}
 	return key, nil

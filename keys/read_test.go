@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -277,5 +278,29 @@ func TestReadTakesAShortECDSANumber(t *testing.T) {
 			t.Errorf("Expected the key, got %v", err)
 		}
 		return
+	}
+}
+
+// A key is made ready to sign when it signs, and no longer kept than that.
+func TestPrivateHalvesAreKeptAsOctets(t *testing.T) {
+	for _, algorithm := range []uint8{dns.ECDSAP256SHA256, dns.ECDSAP384SHA384} {
+		k, private, err := Generate("example.co.uk.", algorithm, dns.ZONE, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.Signer, _, err = parsePrivate(private, k.DNSKEY); err != nil {
+			t.Fatal(err)
+		}
+		half, ok := k.Signer.(*ecdsaHalf)
+		if !ok {
+			t.Fatalf("Expected the private half as octets, got a %T", k.Signer)
+		}
+		for range 2 {
+			signs(t, k)
+			runtime.GC()
+			if half.ready.Value() != nil {
+				t.Errorf("%s: expected it to be octets again", k)
+			}
+		}
 	}
 }
