@@ -17,8 +17,9 @@ import (
 // octetsReplier is a view that answers in octets.
 type octetsReplier interface {
 	// AppendReply appends the answer to r for a client that takes size octets
-	// to buf, which is empty. If it reports false, it has none.
-	AppendReply(buf []byte, r *dns.Msg, size int) ([]byte, bool)
+	// to buf, which is empty, and returns it and the length of that as a message
+	// that nobody has truncated. If it reports false, it has none.
+	AppendReply(buf []byte, r *dns.Msg, size int) (wire []byte, length int, ok bool)
 
 	// RRset returns the RRset that q is answered with, nil if there is none.
 	RRset(q dns.Question) *serve.RRset
@@ -68,19 +69,21 @@ func (o *outgoing) send() error {
 }
 
 // inOctets leaves the answer of the view at at in out, in octets that were packed
-// beforehand, if nobody on the way to the client needs a message (rule S4). It
-// reports whether it did. An answer without records counts as a denial.
+// beforehand, if nobody on the way to the client needs a message (rule S4): the
+// prometheus plugin wants its RCODE and length alone. It reports whether it did. An
+// answer without records counts as a denial.
 func (m *MSKE) inOctets(ctx context.Context, at *place, w dns.ResponseWriter, r *dns.Msg, out *outgoing) bool {
 	to := routeOf(w)
 	if !to.bare || !plain(r) || !to.of(r) {
 		return false
 	}
 	room := buffers.Get().(*[]byte)
-	wire, ok := at.view.AppendReply((*room)[:0], r, sizeOf(to.server, r))
+	wire, length, ok := at.view.AppendReply((*room)[:0], r, sizeOf(to.server, r))
 	if !ok {
 		buffers.Put(room)
 		return false
 	}
+	to.record(int(wire[3]&0x0f), length)
 	kind := at.kind
 	if answers := wire[6:8]; kind == kindSignaling && answers[0] == 0 && answers[1] == 0 && !truncated(wire) {
 		kind = kindDenial

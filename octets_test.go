@@ -368,7 +368,7 @@ func TestOctetsAreTruncatedAsMessages(t *testing.T) {
 			q := question("example.org.", qtype, true)
 			q.IsEdns0().SetUDPSize(size)
 			want, _ := slowly(t, m, q, true, 0)
-			wire, ok := view.AppendReply(nil, q, int(size))
+			wire, _, ok := view.AppendReply(nil, q, int(size))
 			if !ok {
 				t.Fatalf("%s, size %d: expected an answer", dns.Type(qtype), size)
 			}

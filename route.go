@@ -20,12 +20,17 @@ import (
 type route struct {
 	scrub  *request.ScrubWriter
 	server dns.ResponseWriter // the one in scrub, which sends octets as they are
-	bare   bool               // no plugin's writer sees what is written
+	bare   bool               // no plugin's writer needs a message
+
+	// The prometheus plugin's writer, if it is on the way, and what that would be
+	// told of who answers; "" for nothing.
+	recorder *metrics.Recorder
+	answerer string
 }
 
 // routeOf returns the route of what is written to w.
 func routeOf(w dns.ResponseWriter) route {
-	to := route{bare: true}
+	to, front := route{bare: true}, dns.ResponseWriter(nil)
 	for to.scrub == nil {
 		switch x := w.(type) {
 		case *request.ScrubWriter:
@@ -34,7 +39,11 @@ func routeOf(w dns.ResponseWriter) route {
 			}
 			to.scrub = x
 		case *metrics.Recorder:
-			w, to.bare = x.ResponseWriter, false
+			if wrapper.named == nil || to.recorder != nil {
+				to.bare = false
+			}
+			to.recorder, to.answerer = x, wrapper.name(front)
+			w = x.ResponseWriter
 		case *dnstest.Recorder: // that of the log plugin
 			w, to.bare = x.ResponseWriter, false
 		default:
@@ -43,7 +52,7 @@ func routeOf(w dns.ResponseWriter) route {
 				return route{}
 			}
 			if t == wrapper.of {
-				w = wrapper.inside(w)
+				front, w = w, wrapper.inside(w)
 				continue
 			}
 			tap := tapWriter.find(t)
@@ -58,6 +67,19 @@ func routeOf(w dns.ResponseWriter) route {
 		return route{}
 	}
 	return to
+}
+
+// record tells the prometheus plugin of an answer that is sent past its writer, all
+// that this would note of a message and that is asked for.
+func (to route) record(rcode, length int) {
+	if to.recorder == nil {
+		return
+	}
+	to.recorder.Rcode = rcode
+	to.recorder.Len += length
+	if to.answerer != "" {
+		to.recorder.SetPlugin(to.answerer)
+	}
 }
 
 // of reports whether to is that of the answers to r, or to a question that asks
@@ -112,6 +134,15 @@ func sending(scrub *request.ScrubWriter) dns.ResponseWriter {
 type writerType struct {
 	of     reflect.Type
 	writer field // what it writes to
+	named  field // the name of a plugin, nil if there is none
+}
+
+// name returns the name of the plugin in w, "" if w is not of that type.
+func (t *writerType) name(w dns.ResponseWriter) string {
+	if w == nil || t.named == nil || reflect.TypeOf(w) != t.of {
+		return ""
+	}
+	return reflect.ValueOf(w).Elem().FieldByIndex(t.named).String()
 }
 
 // inside returns what w, of that type, writes to.
@@ -132,6 +163,9 @@ var wrapper = func() (wrapped writerType) {
 		}
 		if f, ok := t.Elem().FieldByName("ResponseWriter"); ok && f.Type == reflect.TypeFor[dns.ResponseWriter]() {
 			wrapped = writerType{of: t, writer: f.Index}
+			if f, ok := t.Elem().FieldByName("plugin"); ok && f.Type.Kind() == reflect.String {
+				wrapped.named = f.Index
+			}
 		}
 		return dns.RcodeSuccess, nil
 	})

@@ -39,7 +39,10 @@ func TestRouteOf(t *testing.T) {
 		{"the server's", scrub, true, true},
 		{"behind plugins without writers", behind(behind(scrub)), true, true},
 		{"log", behind(dnstest.NewRecorder(behind(scrub))), true, false},
-		{"prometheus", behind(metrics.NewRecorder(behind(scrub))), true, false},
+		{"prometheus", behind(metrics.NewRecorder(behind(scrub))), true, true},
+		{"prometheus twice", behind(metrics.NewRecorder(behind(metrics.NewRecorder(behind(scrub))))), true, false},
+		{"prometheus and log", behind(metrics.NewRecorder(behind(dnstest.NewRecorder(behind(scrub))))), true, false},
+		{"log and prometheus", behind(dnstest.NewRecorder(behind(metrics.NewRecorder(behind(scrub))))), true, false},
 		{"dnstap", behind(&dnstap.ResponseWriter{ResponseWriter: behind(scrub)}), true, false},
 		{"all", behind(metrics.NewRecorder(behind(dnstest.NewRecorder(behind(&dnstap.ResponseWriter{ResponseWriter: behind(scrub)}))))), true, false},
 		{"another plugin's", behind(&another{behind(scrub)}), false, false},
@@ -111,5 +114,56 @@ func TestThrough(t *testing.T) {
 		if scrub.ResponseWriter != server {
 			t.Errorf("Expected the server's writer to be in its place again, got %T", scrub.ResponseWriter)
 		}
+	}
+}
+
+// named returns the writer that a plugin of that name gets behind w.
+func named(name string, w dns.ResponseWriter) (inner dns.ResponseWriter) {
+	_, _ = plugin.NextOrFailure("", namedPlugin{name, &inner}, context.Background(), w, new(dns.Msg))
+	return inner
+}
+
+type namedPlugin struct {
+	name  string
+	inner *dns.ResponseWriter
+}
+
+func (p namedPlugin) Name() string { return p.name }
+
+func (p namedPlugin) ServeDNS(_ context.Context, w dns.ResponseWriter, _ *dns.Msg) (int, error) {
+	*p.inner = w
+	return dns.RcodeSuccess, nil
+}
+
+// TestPrometheusIsToldTheSame is rule S4 for the prometheus plugin: what it counts
+// of an answer that is sent past its writer is what it counts of a message.
+func TestPrometheusIsToldTheSame(t *testing.T) {
+	p := newProvider(t)
+	start(t, octetsCorefile(p, "dns://", ""))
+	for _, name := range []string{"example.org.", "_signal.ns1.example.net."} {
+		eventually(t, "an answer of "+name, func() bool { return answers(t, name, dns.TypeDNSKEY) }, func() string { return "none" })
+	}
+	eventually(t, "an announcement", func() bool { return answers(t, "_multi.example.org._signal.ns1.example.net.", dns.TypeCDS) }, func() string { return "none" })
+	server := droppingWriter(t)
+	past := 0
+	for _, q := range manyQuestions() {
+		m := handlerOf(t, q.Question[0].Name)
+		ask := func(front func(dns.ResponseWriter) dns.ResponseWriter) *metrics.Recorder {
+			r := overWire(t, q.Msg)
+			rec := metrics.NewRecorder(named("acl", front(request.NewScrubWriter(r, server))))
+			_, _ = m.ServeDNS(t.Context(), named("mske", named("errors", rec)), r)
+			return rec
+		}
+		got := ask(func(w dns.ResponseWriter) dns.ResponseWriter { return w })
+		want := ask(func(w dns.ResponseWriter) dns.ResponseWriter { return &another{w} })
+		if got.Rcode != want.Rcode || got.Len != want.Len || got.Plugin != want.Plugin {
+			t.Errorf("%s: expected RCODE %d, %d octets, by %q, got %d, %d, %q", q.what, want.Rcode, want.Len, want.Plugin, got.Rcode, got.Len, got.Plugin)
+		}
+		if got.Msg == nil && got.Len > 0 {
+			past++
+		}
+	}
+	if past == 0 {
+		t.Error("Expected answers to be sent past the writer of prometheus")
 	}
 }

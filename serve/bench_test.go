@@ -143,7 +143,7 @@ func BenchmarkAppendReply(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				var ok bool
-				if buf, ok = f.view.AppendReply(buf[:0], r, q.size); !ok {
+				if buf, _, ok = f.view.AppendReply(buf[:0], r, q.size); !ok {
 					b.Fatal("Expected an answer in octets")
 				}
 			}

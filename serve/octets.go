@@ -42,14 +42,15 @@ const (
 // AppendReply answers r as Reply does, in octets as the server sends them to a
 // client that takes answers of size octets, truncation and OPT record included.
 // They are appended to buf, which is empty. It reports whether it could; buf is
-// then the message. Otherwise Reply has to answer.
-func (a *Apex) AppendReply(buf []byte, r *dns.Msg, size int) ([]byte, bool) {
+// then the message, and length what [dns.Msg.Len] of what Reply returns would say.
+// Otherwise Reply has to answer.
+func (a *Apex) AppendReply(buf []byte, r *dns.Msg, size int) (_ []byte, length int, ok bool) {
 	if len(r.Question) != 1 {
-		return buf, false
+		return buf, 0, false
 	}
 	set := a.Set(r.Question[0].Qtype)
 	if set.Answer != Served {
-		return buf, false
+		return buf, 0, false
 	}
 	var m message
 	m.start(buf, r, size, flagsKept)
@@ -59,32 +60,33 @@ func (a *Apex) AppendReply(buf []byte, r *dns.Msg, size int) ([]byte, bool) {
 
 // AppendReply is [Apex.AppendReply] for a name at or below the signaling
 // domain. Denials that have to be signed are left to Reply.
-func (s *Subtree) AppendReply(buf []byte, r *dns.Msg, size int) ([]byte, bool) {
+func (s *Subtree) AppendReply(buf []byte, r *dns.Msg, size int) (_ []byte, length int, ok bool) {
 	if s == nil || s.nodes == nil || len(r.Question) != 1 {
-		return buf, false
+		return buf, 0, false
 	}
 	q := r.Question[0]
 	switch q.Qtype {
 	case dns.TypeNXNAME, dns.TypeAXFR, dns.TypeIXFR, dns.TypeANY, dns.TypeRRSIG:
-		return buf, false
+		return buf, 0, false
 	}
-	kept := uint16(flagsKept)
+	kept, own := uint16(flagsKept), 0
 	if !s.config.Delegated && wantsCompact(r) {
-		kept = flagDO | flagCO // as in an OPT record of our own, see addOPT
+		kept, own = flagDO|flagCO, optSize // as in an OPT record of our own, see addOPT
 	}
 	var m message
 	m.start(buf, r, size, kept)
+	m.whole += own
 	key := m.key()
 	if !bytes.HasPrefix(key, s.suffix) {
-		return buf, false
+		return buf, 0, false
 	}
 	n := s.nodes[string(key)]
 	set := n.ready(q.Qtype)
 	switch {
 	case !s.config.Delegated && set == nil:
-		return buf, false
+		return buf, 0, false
 	case s.config.Delegated && n == s.apex && (q.Qtype == dns.TypeDS || slices.Contains(s.failing, q.Qtype)):
-		return buf, false
+		return buf, 0, false
 	case set != nil:
 		m.answer(set)
 	default:
@@ -124,7 +126,8 @@ func (s *RRset) AppendMessage(buf []byte, m *dns.Msg) ([]byte, bool) {
 	w := message{opt: m.IsEdns0(), kept: 0xffff, size: dns.MaxMsgSize, flags: flags(&m.MsgHdr)}
 	w.question(buf, m.Id, &m.Question[0])
 	w.add(s, len(m.Answer))
-	return w.finish()
+	wire, _, ok := w.finish()
+	return wire, ok
 }
 
 // flags returns the flags of a header, with the opcode but without the RCODE.
@@ -155,8 +158,10 @@ type message struct {
 	do     bool
 	opt    *dns.OPT // of the client
 	kept   uint16   // which of its flags are kept
+	name   int      // octets of the name in the question
 	length int      // of buf, as miekg/dns reckons
 	size   int      // that length has to be kept at, leaving room for the OPT record
+	whole  int      // length of all of the answer that there is, without compression
 }
 
 // start starts an authoritative answer to r with its question.
@@ -188,7 +193,7 @@ func (m *message) question(buf []byte, id uint16, q *dns.Question) {
 	binary.BigEndian.PutUint16(buf, id)
 	buf = binary.BigEndian.AppendUint16(buf[:end], q.Qtype)
 	m.buf = binary.BigEndian.AppendUint16(buf, q.Qclass)
-	m.length = len(m.buf)
+	m.name, m.length, m.whole = end-headerSize, len(m.buf), len(m.buf)
 }
 
 // key returns the sort key of the name in the question, nil if m has failed. It
@@ -208,6 +213,7 @@ func (m *message) answer(set *RRset) {
 		return
 	}
 	n := set.count(m.do)
+	m.whole += set.length(n) + n*(m.name-pointerSize)
 	if m.length+set.length(n) > m.size {
 		if set.compressible() {
 			m.failed = true // with its names compressed there may be room for more
@@ -270,6 +276,7 @@ func (m *message) authority(set *RRset, asked bool) {
 	m.proofs += uint16(n)
 	m.length += set.length(n)
 	if asked {
+		m.whole += set.length(n) + n*(m.name-pointerSize)
 		m.buf = append(m.buf, set.wire(n)...)
 		return
 	}
@@ -281,6 +288,7 @@ func (m *message) authority(set *RRset, asked bool) {
 		return
 	}
 	m.length += end - at - pointerSize
+	m.whole += set.length(n) + n*(end-at-pointerSize)
 	m.buf = append(m.buf[:end], set.wire(n)[pointerSize:]...)
 	for i := range n - 1 { // the first has the name itself
 		owner := end - pointerSize + int(set.marks[i].end)
@@ -289,9 +297,9 @@ func (m *message) authority(set *RRset, asked bool) {
 }
 
 // finish adds the OPT record and fills in the header.
-func (m *message) finish() ([]byte, bool) {
+func (m *message) finish() (wire []byte, whole int, ok bool) {
 	if m.failed || m.length > m.size {
-		return m.buf, false
+		return m.buf, 0, false
 	}
 	if opt := m.opt; opt != nil {
 		m.buf = append(m.buf, 0)
@@ -308,5 +316,5 @@ func (m *message) finish() ([]byte, bool) {
 	binary.BigEndian.PutUint16(m.buf[6:], m.answers)
 	binary.BigEndian.PutUint16(m.buf[8:], m.proofs)
 	m.buf[10] = 0
-	return m.buf, true
+	return m.buf, m.whole, true
 }
