@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"observe":      {"cns", "domain", "merge", "validate"},
 	"chain":        {"cns", "domain", "merge", "validate"},
 	"lifecycle":    {"merge", "observe"},
-	"store":        {"lifecycle", "merge", "serve"},
+	"store":        {"domain", "lifecycle", "merge", "serve"},
 	"announce":     {"keys", "merge"},
 	"keys":         {"domain", "merge"},
 	"validate":     {"domain"},
