@@ -23,6 +23,7 @@ import (
 	"github.com/coredns-mske/mske/refresh"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/status"
+	"github.com/coredns-mske/mske/store"
 )
 
 // instance is what the stanzas of one Corefile have in common, in whichever
@@ -286,12 +287,13 @@ func (inst *instance) warn() {
 func (inst *instance) background() (refresh.Config, error) {
 	info, _ := debug.ReadBuildInfo()
 	config := refresh.Config{
-		Former:   make(map[*refresh.Subtree]*serve.Subtree),
+		Former:   refresh.Former{Apexes: make(map[*refresh.Zone]*serve.Apex), Subtrees: make(map[*refresh.Subtree]*serve.Subtree)},
 		Observer: observer{}, Log: log, Built: built(info), Clock: clock, Crowded: refresh.NewCrowd().Here,
 	}
 	made := newParts(inst.watchers)
 	to := &publisher{zones: make(map[*refresh.Zone]*zone), subtrees: make(map[*refresh.Subtree]*subtree)}
 	byZone := make(map[*zone]*refresh.Zone)
+	former := inst.formerApexes()
 	for _, z := range inst.all() {
 		fetcher, err := made.fetcher(z.stanza)
 		if err != nil {
@@ -320,19 +322,42 @@ func (inst *instance) background() (refresh.Config, error) {
 		}
 		config.Zones = append(config.Zones, r)
 		to.zones[r], byZone[z] = z, r
+		if view := former(z); view != nil {
+			config.Former.Apexes[r] = view
+		}
 	}
 	for _, s := range inst.subtrees {
 		r := &refresh.Subtree{NS: s.ns, Zone: byZone[s.zone]}
 		config.Subtrees = append(config.Subtrees, r)
 		to.subtrees[r] = s
 		if view := inst.formerView(s); view != nil {
-			config.Former[r] = view
+			config.Former.Subtrees[r] = view
 		}
 	}
 	inst.former = nil
 	config.Publisher = to
 	inst.watchers = slices.Collect(maps.Values(made.watchers))
 	return config, nil
+}
+
+// formerApexes returns a function for what was answered at the apex of a zone until
+// now: after a failed reload by this instance, else by the one that it is to replace.
+func (inst *instance) formerApexes() func(*zone) *serve.Apex {
+	byKey := make(map[string]*zone)
+	if inst.former != nil {
+		for _, z := range inst.former.all() {
+			byKey[store.Key(z.name, z.stanza.nameservers)] = z
+		}
+	}
+	return func(z *zone) *serve.Apex {
+		if view := z.view.Load(); view != nil {
+			return view
+		}
+		if old := byKey[store.Key(z.name, z.stanza.nameservers)]; old != nil {
+			return old.view.Load()
+		}
+		return nil
+	}
 }
 
 // formerView returns what was announced in s until now: after a failed reload by

@@ -13,6 +13,8 @@ import (
 	"github.com/coredns/caddy"
 
 	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/serve"
 )
 
 // watched returns a Corefile for example.org with keys from a directory.
@@ -227,5 +229,33 @@ func TestReloadKeepsAnnouncements(t *testing.T) {
 			}
 			s.until("the announcement to go", q, func(m *dns.Msg) bool { return !answered(m) && len(m.Ns) > 0 })
 		})
+	}
+}
+
+// What a reload does not change is in memory once, and signed once.
+func TestReloadKeepsKeySets(t *testing.T) {
+	p := newProvider(t)
+	s := start(t, p.watched(t, ""))
+	q := question("example.org.", dns.TypeDNSKEY, true)
+	s.until("an answer", q, answered)
+	served := func() *serve.RRset {
+		return handlerOf(t, "example.org.").zones["example.org."].view.Load().DNSKEY.RRset
+	}
+	before := served()
+	if err := s.restart(p.watched(t, "")); err != nil {
+		t.Fatal(err)
+	}
+	if after := served(); after != before {
+		t.Errorf("Expected the same key set after a reload, got\n%v\nthen\n%v", before.RRs(), after.RRs())
+	}
+	if err := s.restart(p.watched(t, "ttl 5m")); err != nil {
+		t.Fatal(err)
+	}
+	s.until("the new TTL", q, func(m *dns.Msg) bool { return answered(m) && m.Answer[0].Header().Ttl == 300 })
+	if err := s.restart(strings.Replace(p.watched(t, ""), "nameservers ns1.example.net", "nameservers ns2.example.net", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if after := served(); after == before {
+		t.Error("Expected another provider's key set to be its own")
 	}
 }

@@ -103,6 +103,14 @@ type Subtree struct {
 	Zone *Zone
 }
 
+// Former are the views of an engine before, as after a reload. What of them fits is
+// used again: to sign all of a fleet anew takes long, and to have it in memory twice
+// as much of that.
+type Former struct {
+	Apexes   map[*Zone]*serve.Apex
+	Subtrees map[*Subtree]*serve.Subtree
+}
+
 // Config is what an engine works with. Every field is needed but Observer,
 // Crowded, Former, Built and Clock.
 type Config struct {
@@ -116,9 +124,8 @@ type Config struct {
 	// processor, so that less is to be done in the background. See [Crowd.Here].
 	Crowded func() bool
 
-	// Former are the views of an engine before, whose signatures are used again as
-	// far as they fit.
-	Former map[*Subtree]*serve.Subtree
+	// Former is what an engine before has published.
+	Former Former
 
 	// Built is when the program was, or any time before that: a clock that is
 	// earlier is wrong (rule M6).

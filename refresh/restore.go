@@ -91,6 +91,7 @@ func (e *Engine) restore(stored map[string]record) {
 		}
 		return z.restoreJob(e.loop.now)
 	})
+	e.config.Former.Apexes = nil
 	for _, z := range e.zones {
 		if r, ok := stored[z.key]; ok && z.made != nil {
 			z.resigned = !slices.EqualFunc(z.made.Signatures(), r.Signatures, sameSignature)
@@ -125,8 +126,11 @@ func (e *Engine) publishLast(zones []*zone, make func(*zone) *job) {
 			jobs[i] = &job{zone: z, err: errInternal}
 			e.guard(z, func() {
 				e.settle(z)
-				j := make(z)
-				j.make(j.decision.view, z.apex)
+				j, like := make(z), z.apex
+				if like == nil {
+					like = e.config.Former.Apexes[z.Zone]
+				}
+				j.make(j.decision.view, like)
 				jobs[i] = j
 			})
 		})

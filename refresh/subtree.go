@@ -65,7 +65,7 @@ func (e *Engine) connect() {
 	}
 	for _, cfg := range e.config.Subtrees {
 		t := &subtree{Subtree: cfg, zone: byConfig[cfg.Zone], members: byNS[cfg.NS], changed: make(map[*zone]bool)}
-		if t.view = e.config.Former[cfg]; t.view != nil {
+		if t.view = e.config.Former.Subtrees[cfg]; t.view != nil {
 			t.failed = true // it was made of other zones
 		}
 		e.subtrees = append(e.subtrees, t)
@@ -74,7 +74,7 @@ func (e *Engine) connect() {
 			z.announcedIn = append(z.announcedIn, t)
 		}
 	}
-	e.config.Former = nil
+	e.config.Former.Subtrees = nil
 }
 
 // announceable says, at the start, under which of our nameservers z cannot be
