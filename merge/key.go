@@ -113,13 +113,8 @@ func (k Key) appendRdata(buf []byte) ([]byte, bool) {
 // whether the digest type is one that can be computed here.
 func (k Key) DS(zone string, digestType uint8) (DS, bool) {
 	if digestType == dns.SHA256 { // nearly always, and again and again
-		var room [maxName + maxRdata]byte
-		end, err := dns.PackDomainName(dns.CanonicalName(zone), room[:], 0, nil, false)
-		if err == nil {
-			if wire, ok := k.appendRdata(room[:end]); ok {
-				sum := sha256.Sum256(wire)
-				return DS{KeyTag: k.Tag(), Algorithm: k.Algorithm, DigestType: digestType, Digest: strings.ToUpper(hex.EncodeToString(sum[:]))}, true
-			}
+		if sum, ok := k.sha256(zone); ok {
+			return DS{KeyTag: k.Tag(), Algorithm: k.Algorithm, DigestType: digestType, Digest: strings.ToUpper(hex.EncodeToString(sum[:]))}, true
 		}
 	}
 	ds := k.DNSKEY(zone, 0).ToDS(digestType)
@@ -127,6 +122,18 @@ func (k Key) DS(zone string, digestType uint8) (DS, bool) {
 		return DS{}, false
 	}
 	return DSOf(ds), true
+}
+
+// sha256 returns the digest of k as the key of zone, and reports whether there is
+// one.
+func (k Key) sha256(zone string) (sum [sha256.Size]byte, ok bool) {
+	var room [maxName + maxRdata]byte
+	end, err := dns.PackDomainName(dns.CanonicalName(zone), room[:], 0, nil, false)
+	if err != nil {
+		return sum, false
+	}
+	wire, ok := k.appendRdata(room[:end])
+	return sha256.Sum256(wire), ok
 }
 
 // maxName is the longest name in wire format (RFC 1035 section 3.1).
@@ -180,8 +187,27 @@ func (d DS) Names(zone string, k Key) bool {
 	if d.Algorithm != k.Algorithm || d.KeyTag != k.Tag() {
 		return false
 	}
+	if d.DigestType == dns.SHA256 { // as DS, without the text
+		if sum, ok := k.sha256(zone); ok {
+			return isHex(d.Digest, sum[:])
+		}
+	}
 	of, ok := k.DS(zone, d.DigestType)
 	return ok && of == d
+}
+
+// isHex reports whether text is octets in upper-case hexadecimal.
+func isHex(text string, octets []byte) bool {
+	const digits = "0123456789ABCDEF"
+	if len(text) != 2*len(octets) {
+		return false
+	}
+	for i, b := range octets {
+		if text[2*i] != digits[b>>4] || text[2*i+1] != digits[b&15] {
+			return false
+		}
+	}
+	return true
 }
 
 // CompareDS orders digests by rdata in canonical form (RFC 4034 section 6.3).

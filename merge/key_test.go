@@ -67,3 +67,33 @@ func TestTagsAndDigestsAreTheUsualOnes(t *testing.T) {
 		t.Error("Expected no digest for a name that is none")
 	}
 }
+
+// Names says what comparing with DS would say, without making that.
+func TestNamesIsThatDS(t *testing.T) {
+	k := Key{Flags: 257, Protocol: 3, Algorithm: 13, PublicKey: strings.Repeat("QUJD", 21) + "QQ=="}
+	for _, digestType := range []uint8{dns.SHA1, dns.SHA256, dns.SHA384} {
+		ds, ok := k.DS("Example.co.uk.", digestType)
+		if !ok || !ds.Names("example.co.uk.", k) {
+			t.Errorf("Expected a digest of type %d of the key, got %v, %v", digestType, ds, ok)
+		}
+		for what, change := range map[string]func(*DS){
+			"tag":        func(d *DS) { d.KeyTag++ },
+			"algorithm":  func(d *DS) { d.Algorithm++ },
+			"type":       func(d *DS) { d.DigestType = 7 },
+			"first":      func(d *DS) { d.Digest = "X" + d.Digest[1:] },
+			"last":       func(d *DS) { d.Digest = d.Digest[:len(d.Digest)-1] + "x" },
+			"shorter":    func(d *DS) { d.Digest = d.Digest[2:] },
+			"longer":     func(d *DS) { d.Digest += "00" },
+			"lower case": func(d *DS) { d.Digest = strings.ToLower(d.Digest) },
+			"none":       func(d *DS) { d.Digest = "" },
+		} {
+			d := ds
+			if change(&d); d != ds && d.Names("example.co.uk.", k) {
+				t.Errorf("%s: expected it not to be the digest of type %d: %v", what, digestType, d)
+			}
+		}
+		if ds.Names("example.org.", k) {
+			t.Errorf("Expected another digest of type %d for another zone", digestType)
+		}
+	}
+}

@@ -64,9 +64,9 @@ func (e *Engine) collect(z *zone) {
 			z.settle("fetch " + host)
 		}
 	}
-	for topic := range z.notes {
-		if host, ok := strings.CutPrefix(topic, "incapable "); ok && !slices.Contains(hosts, host) {
-			z.settle(topic)
+	for _, n := range slices.Clone(z.notes) {
+		if host, ok := strings.CutPrefix(n.topic, "incapable "); ok && !slices.Contains(hosts, host) {
+			z.settle(n.topic)
 		}
 	}
 	for _, host := range hosts {
@@ -301,7 +301,7 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 	}
 	peers := append(others, next)
 	slices.SortFunc(peers, comparePeers)
-	if was, is := z.size(s.Peers), z.size(peers); is > maxSet && is > was {
+	if is := z.size(peers); is > maxSet && is > z.size(s.Peers) {
 		return fmt.Errorf("with its keys the joint DNSKEY or CDNSKEY RRset would take %d octets, more than %d: it, or other providers, have to remove keys", is, maxSet)
 	}
 	z.reportChange(next, change)

@@ -61,7 +61,7 @@ func (z *zone) signaled() []string {
 // target, "" if they are known or it serves the joint sets without announcing
 // any (rule D5).
 func (z *zone) unknownKeys(host string) string {
-	if peer(z.facts.state.Peers, host) >= 0 && !z.distrusts(host) || z.facts.served[host] || z.servedBefore(host) {
+	if peer(z.facts.state.Peers, host) >= 0 && !z.distrusts(host) || slices.Contains(z.facts.served, host) || z.servedBefore(host) {
 		return ""
 	}
 	if err := z.incapable(host); err != nil {
@@ -282,7 +282,7 @@ func (z *zone) seed(now time.Time) {
 		var sets []lifecycle.Vouched
 		var from []string
 		for _, host := range hosts {
-			if v, ok := z.facts.vouched[host]; ok {
+			if v, ok := z.facts.vouchedBy(host); ok {
 				sets, from = append(sets, v), append(from, host)
 			}
 		}
@@ -315,7 +315,7 @@ func (z *zone) seed(now time.Time) {
 	told := func(host string) bool {
 		i := peer(s.Peers, host)
 		if i < 0 {
-			return z.facts.explained[host]
+			return slices.Contains(z.facts.explained, host)
 		}
 		p := s.Peers[i] // it may come from a resolver's cache
 		return !p.Collected.Add(-p.Announcement.TTL).Before(s.Seed.At)
@@ -380,7 +380,7 @@ func (z *zone) consented(host string, a merge.Announcement) (merge.Announcement,
 		return a, nil
 	}
 	const only = "it was in no CNS RRset, so that only those of its keys count which the zone's apex there holds, validated from the parent's DS"
-	v, ok := z.facts.vouched[host]
+	v, ok := z.facts.vouchedBy(host)
 	if !ok {
 		return a, fmt.Errorf("%s, and that has not been seen", only)
 	}

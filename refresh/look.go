@@ -281,7 +281,7 @@ func (e *Engine) reportTarget(z *zone) {
 		if hosts := peerHosts(z.facts.state.Peers); len(hosts) > 0 {
 			z.say("target", levelInfo, "", "no external nameservers any more; the keys of %s stay as long as caches may need them", strings.Join(hosts, ", "))
 		} else {
-			delete(z.notes, "target")
+			z.notes.drop("target")
 		}
 		return
 	}

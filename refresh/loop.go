@@ -27,7 +27,15 @@ const (
 
 	// idle is how long the loop sleeps when nothing is due.
 	idle = time.Minute
+
+	// restPerZone is how long the loop leaves a zone alone for which nothing is due,
+	// for each zone there is: in a fleet to come to all of them within a minute would
+	// be most of what it does. That it comes at all is for what nobody thought of.
+	restPerZone = 10 * time.Millisecond
 )
+
+// restOf returns how long one of so many zones is left alone.
+func restOf(zones int) time.Duration { return max(idle, time.Duration(zones)*restPerZone) }
 
 // loop is the state of the goroutine that makes the decisions. Only it touches
 // this and the zones.
@@ -308,10 +316,10 @@ func (e *Engine) rush(z *zone, at time.Time) {
 
 // attend does what there is to do for z, unless it is left alone.
 func (e *Engine) attend(z *zone) {
-	z.work = e.loop.now.Add(idle) // unless tick says otherwise
+	z.work = e.loop.now.Add(e.rest) // unless tick says otherwise
 	e.protect(z, func() { e.tick(z) })
 	if z.broken() {
-		e.loop.news = e.loop.news || z.notes["internal"].text == ""
+		e.loop.news = e.loop.news || z.notes.index("internal") < 0
 		z.say("internal", levelProblem, "", "after %d internal errors it is left as it is: report them, and restart the server", z.panics)
 	}
 }

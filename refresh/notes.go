@@ -18,9 +18,42 @@ const (
 
 // note is what was last said about a topic of a zone.
 type note struct {
+	topic string
 	level level
 	id    string
 	text  string
+}
+
+// notes are those of one zone, in no order. There are few.
+type notes []note
+
+// index returns where the note about topic is, or -1.
+func (ns notes) index(topic string) int {
+	return slices.IndexFunc(ns, func(n note) bool { return n.topic == topic })
+}
+
+// about returns the note about topic, if there is one.
+func (ns notes) about(topic string) (n note, ok bool) {
+	if i := ns.index(topic); i >= 0 {
+		return ns[i], true
+	}
+	return note{}, false
+}
+
+// put adds n, in place of what there was about its topic.
+func (ns *notes) put(n note) {
+	if i := ns.index(n.topic); i >= 0 {
+		(*ns)[i] = n
+		return
+	}
+	*ns = append(*ns, n)
+}
+
+// drop drops the note about topic, if there is one.
+func (ns *notes) drop(topic string) {
+	if i := ns.index(topic); i >= 0 {
+		*ns = slices.Delete(*ns, i, i+1)
+	}
 }
 
 // say logs a line about a topic, once until id or the level changes. Without
@@ -30,8 +63,8 @@ func (z *zone) say(topic string, l level, id, format string, args ...any) {
 	if id == "" {
 		id = text
 	}
-	was, said := z.notes[topic]
-	z.notes[topic] = note{level: l, id: id, text: text}
+	was, said := z.notes.about(topic)
+	z.notes.put(note{topic: topic, level: l, id: id, text: text})
 	z.news = true
 	if said && was.id == id && was.level == l {
 		return
@@ -50,11 +83,11 @@ func (z *zone) say(topic string, l level, id, format string, args ...any) {
 
 // settle forgets a topic, and says so if it was a problem.
 func (z *zone) settle(topic string) {
-	was, said := z.notes[topic]
+	was, said := z.notes.about(topic)
 	if !said {
 		return
 	}
-	delete(z.notes, topic)
+	z.notes.drop(topic)
 	z.news = true
 	if was.level == levelProblem {
 		z.log.Infof("%s: no longer so: %s", z.title, was.text)
@@ -63,8 +96,8 @@ func (z *zone) settle(topic string) {
 
 // recovered forgets a topic, and says what is so again if it was warned of.
 func (z *zone) recovered(topic, format string, args ...any) {
-	was, said := z.notes[topic]
-	delete(z.notes, topic)
+	was, said := z.notes.about(topic)
+	z.notes.drop(topic)
 	z.news = z.news || said
 	if said && was.level > levelInfo {
 		z.log.Infof("%s: %s", z.title, fmt.Sprintf(format, args...))

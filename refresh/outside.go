@@ -274,6 +274,7 @@ func (e *Engine) readParentSoon(z *zone) {
 	g.eager = eagerReadings
 	g.next = earliest(g.next, e.loop.now.Add(jitter(z.RefreshMin)+z.RefreshMin/10))
 	e.wake(z, g.next)
+	e.wake(z, g.next)
 }
 
 // lookAtDeadline has the parent and the nameservers read when a wait is over:
@@ -286,6 +287,7 @@ func (e *Engine) lookAtDeadline(z *zone) {
 	for _, g := range []*glance{&z.outside.parent, &z.outside.servers} {
 		if !g.next.IsZero() {
 			g.next = earliest(g.next, latest(at, g.asked.Add(z.RefreshMin)))
+			e.wake(z, g.next)
 		}
 	}
 }
@@ -297,10 +299,25 @@ func sameLook(a, b lifecycle.Look) bool {
 	})
 }
 
+// voucher is a nameserver with the key sets of its that DS vouches for.
+type voucher struct {
+	host string
+	lifecycle.Vouched
+}
+
+// vouchedBy returns the key sets of host that DS vouches for, if there are any.
+func (f *facts) vouchedBy(host string) (lifecycle.Vouched, bool) {
+	i := slices.IndexFunc(f.vouched, func(v voucher) bool { return v.host == host })
+	if i < 0 {
+		return lifecycle.Vouched{}, false
+	}
+	return f.vouched[i].Vouched, true
+}
+
 // vouch returns the key sets of external nameservers that the parent's DS
 // vouches for.
-func (z *zone) vouch(s observe.Sight) map[string]lifecycle.Vouched {
-	sets, ds := make(map[string]lifecycle.Vouched), z.facts.state.Life.DS
+func (z *zone) vouch(s observe.Sight) (sets []voucher) {
+	ds := z.facts.state.Life.DS
 	if p := z.outside.newParent; p.DSStatus != observe.DSUnread {
 		ds = p.DS
 	}
@@ -309,7 +326,7 @@ func (z *zone) vouch(s observe.Sight) map[string]lifecycle.Vouched {
 			continue
 		}
 		if v, ok := lifecycle.VouchedBy(z.Name, server, ds); ok {
-			sets[server.Host] = v
+			sets = append(sets, voucher{server.Host, v})
 		}
 	}
 	return sets
@@ -317,12 +334,11 @@ func (z *zone) vouch(s observe.Sight) map[string]lifecycle.Vouched {
 
 // explain returns the external nameservers all of whose keys are known without
 // the seed.
-func (z *zone) explain(s observe.Sight) map[string]bool {
+func (z *zone) explain(s observe.Sight) (hosts []string) {
 	known := merge.Union(z.Name, z.local, z.facts.state.Peers)
-	hosts := make(map[string]bool)
 	for _, server := range s.Servers {
 		if lifecycle.Explained(z.Name, server, known) {
-			hosts[server.Host] = true
+			hosts = append(hosts, server.Host)
 		}
 	}
 	return hosts
@@ -330,11 +346,10 @@ func (z *zone) explain(s observe.Sight) map[string]bool {
 
 // serving returns the nameservers that were seen to serve the joint sets
 // (rule D5).
-func (z *zone) serving(l lifecycle.Look) map[string]bool {
-	hosts := make(map[string]bool)
+func (z *zone) serving(l lifecycle.Look) (hosts []string) {
 	for _, seen := range l.Seen {
 		if !seen.Silent && len(seen.Lacks) == 0 {
-			hosts[seen.Host] = true
+			hosts = append(hosts, seen.Host)
 		}
 	}
 	return hosts

@@ -165,6 +165,8 @@ type Engine struct {
 	// between two at the key files. Tests of long times make them longer.
 	pollEvery, scanEvery time.Duration
 
+	rest time.Duration // how long a zone is left alone for which nothing is due
+
 	// clock reads the system's clock and the time elapsed since the start.
 	// Tests set it.
 	clock func() (wall time.Time, elapsed time.Duration)
@@ -178,7 +180,7 @@ func New(c Config) *Engine {
 	if c.Crowded == nil {
 		c.Crowded = func() bool { return false }
 	}
-	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones)), scanEvery: minScan, clock: c.Clock.read, signatures: validate.NewSignatures()}
+	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones)), rest: restOf(len(c.Zones)), scanEvery: minScan, clock: c.Clock.read, signatures: validate.NewSignatures()}
 	// The engine's life is that of the configuration, which has no context:
 	// it ends with Stop or with the lease.
 	e.ctx, e.cancel = context.WithCancel(context.Background())

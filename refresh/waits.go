@@ -103,6 +103,9 @@ func (e *Engine) clockSet(d time.Duration) {
 			}
 		}
 	}
+	for _, z := range e.zones { // times that a clock shows may be nearer now
+		e.wake(z, l.now.Add(idle))
+	}
 }
 
 func move(d time.Duration, times ...*time.Time) {

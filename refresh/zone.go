@@ -54,9 +54,9 @@ type zone struct {
 	decideAt    time.Time              // when time alone changes something
 	signAt      time.Time              // when a signature is due
 	fetching    map[string]*collection // by host
-	notes       map[string]note        // by topic
-	local       merge.Local            // our part of what is served
-	silent      bool                   // it cannot be announced anywhere
+	notes       notes
+	local       merge.Local // our part of what is served
+	silent      bool        // it cannot be announced anywhere
 	announcedIn []*subtree
 	encloses    []*subtree
 	log         Logger
@@ -80,13 +80,13 @@ type facts struct {
 	settled  time.Time // from when it no longer is, if nothing happens
 
 	// What the last look from outside showed of external nameservers.
-	vouched   map[string]lifecycle.Vouched // their apex key sets that DS vouches for
-	explained map[string]bool              // all their keys are known without the seed
-	served    map[string]bool              // they serve the joint sets
+	vouched   []voucher // their apex key sets that DS vouches for
+	explained []string  // those all of whose keys are known without the seed
+	served    []string  // those that serve the joint sets
 }
 
 func newZone(cfg *Zone) *zone {
-	z := &zone{Zone: cfg, key: store.Key(cfg.Name, cfg.Nameservers), fetching: make(map[string]*collection), notes: make(map[string]note)}
+	z := &zone{Zone: cfg, key: store.Key(cfg.Name, cfg.Nameservers), fetching: make(map[string]*collection)}
 	z.facts.state = store.Zone{Name: cfg.Name, Nameservers: cfg.Nameservers}
 	z.title = fmt.Sprintf("Zone %q", cfg.Name)
 	return z

@@ -146,7 +146,15 @@ func (h *hasher) digest(owner string, records []byte, id merge.Key, sig []byte) 
 		all = binary.BigEndian.AppendUint32(all, uint32(len(part))) // no two sequences of parts look alike
 		all = append(all, part...)
 	}
-	h.room = all
-	sum := sha256.Sum256(all)
+	return h.sum(all)
+}
+
+// announced returns the Digest of what is announced for a zone.
+func (h *hasher) announced(a Announced) Digest { return h.sum(a.append(h.room[:0])) }
+
+// sum returns the Digest of octets, whose room is h's from then on.
+func (h *hasher) sum(octets []byte) Digest {
+	h.room = octets
+	sum := sha256.Sum256(octets)
 	return Digest(sum[:len(Digest{})])
 }

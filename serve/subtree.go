@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -45,13 +46,27 @@ type Announced struct {
 	TTL          uint32             // of the records, in seconds
 }
 
-// same reports whether a and b come to the same records.
-func (a Announced) same(b Announced) bool {
-	return a.Zone == b.Zone && a.TTL == b.TTL && sameKeys(a.Announcement, b.Announcement) && sameKeys(a.Boot, b.Boot)
-}
-
-func sameKeys(a, b merge.Announcement) bool {
-	return slices.Equal(a.DNSKEY, b.DNSKEY) && slices.Equal(a.CDNSKEY, b.CDNSKEY) && slices.Equal(a.CDS, b.CDS)
+// append appends octets that say which records a comes to.
+func (a Announced) append(octets []byte) []byte {
+	text := func(s string) { octets = append(binary.BigEndian.AppendUint32(octets, uint32(len(s))), s...) }
+	number := func(n int) { octets = binary.BigEndian.AppendUint32(octets, uint32(n)) }
+	text(a.Zone)
+	number(int(a.TTL))
+	for _, sets := range []*merge.Announcement{&a.Announcement, &a.Boot} {
+		for _, ks := range [][]merge.Key{sets.DNSKEY, sets.CDNSKEY} {
+			number(len(ks))
+			for _, k := range ks {
+				octets = append(octets, byte(k.Flags>>8), byte(k.Flags), k.Protocol, k.Algorithm)
+				text(k.PublicKey)
+			}
+		}
+		number(len(sets.CDS))
+		for _, d := range sets.CDS {
+			octets = append(octets, byte(d.KeyTag>>8), byte(d.KeyTag), d.Algorithm, d.DigestType)
+			text(d.Digest)
+		}
+	}
+	return octets
 }
 
 // Subtree is what is answered at and below a signaling domain. It does not
@@ -75,7 +90,7 @@ type Subtree struct {
 // node is a name. Nodes are shared by successive views and do not change.
 type node struct {
 	key    string
-	source Announced
+	source Digest   // of what is announced
 	sets   []*RRset // by ascending type; none: an empty non-terminal
 	span   span     // of sets
 
@@ -174,12 +189,12 @@ func (b *builder) add(owner string, a Announced, sets merge.Announcement) error 
 	if err != nil {
 		return err
 	}
-	was := b.old.nodes[string(key)]
-	if was != nil && b.same && was.source.same(a) && b.lasts(was.span) {
+	was, source := b.old.nodes[string(key)], b.signer.hasher.announced(a)
+	if was != nil && b.same && was.source == source && b.lasts(was.span) {
 		b.put(key, was)
 		return nil
 	}
-	n := &node{key: string(key), source: a}
+	n := &node{key: string(key), source: source}
 	if was != nil {
 		n.nsec = was.nsec
 	}
@@ -214,7 +229,7 @@ func (b *builder) fill(n *node, sets [][]dns.RR, was *node) error {
 
 // put adds a name, and those between it and the signaling domain.
 func (b *builder) put(key []byte, n *node) {
-	b.view.nodes[string(key)] = n
+	b.view.nodes[n.key] = n
 	for up := parentKey(key); len(up) >= len(b.view.suffix); up = parentKey(up) {
 		if _, ok := b.view.nodes[string(up)]; ok {
 			return

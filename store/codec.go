@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"hash/fnv"
 	"io"
+	"sync"
 )
 
 const (
@@ -76,12 +77,21 @@ func encode(key string, z Zone) ([]byte, error) {
 // Digest identifies what z says, to tell whether it has changed. It is zero for a
 // state that cannot be written.
 func (z Zone) Digest() (d [16]byte) {
-	if text, err := z.append(make([]byte, 0, usualRecord)); err == nil {
+	room := rooms.Get().(*[]byte)
+	defer rooms.Put(room)
+	if text, err := z.append((*room)[:0]); err == nil {
 		sum := sha256.Sum256(text)
 		copy(d[:], sum[:])
+		*room = text
 	}
 	return d
 }
+
+// rooms are where records were put together for their digests.
+var rooms = sync.Pool{New: func() any {
+	room := make([]byte, 0, usualRecord)
+	return &room
+}}
 
 // usualRecord is how many octets most records take.
 const usualRecord = 4096
