@@ -387,3 +387,19 @@ func TestAZoneWithSmallTTLsIsSettledSooner(t *testing.T) {
 		}
 	}
 }
+
+// Signatures end at a time that a clock shows: they are due sooner if it is set
+// ahead, however long the loop leaves alone a zone for which nothing is due.
+func TestAClockSetAheadMakesSignaturesDueSooner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow()
+		w.pass(day)
+		ahead := 10 * day
+		w.setClock(ahead)
+		w.pass(clockSettle + 3*time.Minute)
+		if left := w.apex().Expires().Sub(time.Now().Add(ahead)); left < 7*day {
+			t.Errorf("Expected new signatures, got some that end in %v", left)
+		}
+	})
+}
