@@ -67,6 +67,9 @@ type zone struct {
 	view atomic.Pointer[serve.Apex]
 }
 
+// key identifies z among all zones of an instance: see [store.Key].
+func (z *zone) key() string { return store.Key(z.name, z.stanza.nameservers) }
+
 // subtree is the part of a zone of ours below the signaling domain of one of
 // our nameservers.
 type subtree struct {
@@ -346,14 +349,14 @@ func (inst *instance) formerApexes() func(*zone) *serve.Apex {
 	byKey := make(map[string]*zone)
 	if inst.former != nil {
 		for _, z := range inst.former.all() {
-			byKey[store.Key(z.name, z.stanza.nameservers)] = z
+			byKey[z.key()] = z
 		}
 	}
 	return func(z *zone) *serve.Apex {
 		if view := z.view.Load(); view != nil {
 			return view
 		}
-		if old := byKey[store.Key(z.name, z.stanza.nameservers)]; old != nil {
+		if old := byKey[z.key()]; old != nil {
 			return old.view.Load()
 		}
 		return nil
@@ -367,7 +370,7 @@ func (inst *instance) formerView(s *subtree) *serve.Subtree {
 		return view
 	}
 	for _, old := range inst.former.subtrees {
-		if old.ns == s.ns && old.zone.name == s.zone.name && slices.Equal(old.zone.stanza.nameservers, s.zone.stanza.nameservers) {
+		if old.ns == s.ns && old.zone.key() == s.zone.key() {
 			return old.view.Load()
 		}
 	}

@@ -252,10 +252,32 @@ func TestReloadKeepsKeySets(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.until("the new TTL", q, func(m *dns.Msg) bool { return answered(m) && m.Answer[0].Header().Ttl == 300 })
-	if err := s.restart(strings.Replace(p.watched(t, ""), "nameservers ns1.example.net", "nameservers ns2.example.net", 1)); err != nil {
-		t.Fatal(err)
+}
+
+// What another provider of a zone has published is none of ours.
+func TestFormerKeySetsAreOfTheSameNameservers(t *testing.T) {
+	old := func(nameservers ...string) *instance {
+		z := &zone{name: "example.org.", stanza: &stanza{nameservers: nameservers}}
+		z.view.Store(new(serve.Apex))
+		return &instance{zones: map[string][]*zone{z.name: {z}}}
 	}
-	if after := served(); after == before {
-		t.Error("Expected another provider's key set to be its own")
+	z := &zone{name: "example.org.", stanza: &stanza{nameservers: []string{"ns1.example.net.", "ns2.example.net."}}}
+	for _, tt := range []struct {
+		former *instance
+		want   bool
+	}{
+		{old("ns1.example.net.", "ns2.example.net."), true},
+		{old("ns2.example.net.", "ns1.example.net."), true},
+		{old("ns1.example.net."), false},
+		{old("ns1.example.org.", "ns2.example.net."), false},
+		{nil, false},
+	} {
+		if got := (&instance{former: tt.former}).formerApexes()(z); (got != nil) != tt.want {
+			t.Errorf("Expected the former view %v, got %v of %+v", tt.want, got, tt.former)
+		}
+	}
+	z.view.Store(new(serve.Apex))
+	if got := (&instance{former: old("ns1.example.net.", "ns2.example.net.")}).formerApexes()(z); got != z.view.Load() {
+		t.Error("Expected the view of this instance after a failed reload")
 	}
 }

@@ -127,7 +127,7 @@ func (e *Engine) publishLast(zones []*zone, make func(*zone) *job) {
 			e.guard(z, func() {
 				e.settle(z)
 				j, like := make(z), z.apex
-				if like == nil {
+				if like == nil || like.DNSKEY.RRset == nil {
 					like = e.config.Former.Apexes[z.Zone]
 				}
 				j.make(j.decision.view, like)

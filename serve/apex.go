@@ -152,7 +152,7 @@ func (a *Apex) Renew() time.Time { return timeOf(a.span.renew) }
 func (a *Apex) Expires() time.Time { return timeOf(a.span.expires) }
 
 // Signatures returns all signatures of the view, to be stored and offered
-// again as Params.Stored. They are not to be changed.
+// again as Params.Stored.
 func (a *Apex) Signatures() []Signature {
 	var sigs []Signature
 	for _, set := range []*RRset{a.DNSKEY.RRset, a.CDS.RRset, a.CDNSKEY.RRset, a.NS, a.CSYNC} {

@@ -360,8 +360,8 @@ func kept(t testing.TB, sig *dns.RRSIG, over Digest) Signature {
 // known to fit is told by its digest.
 func TestSignaturesKnownToFitAreNotVerified(t *testing.T) {
 	p := newProvider(t, zone)
-	records, err := packRRset(p.records(dns.TypeDNSKEY, 3600))
-	if err != nil {
+	var s signer
+	if err := s.packer.pack(p.records(dns.TypeDNSKEY, 3600)); err != nil {
 		t.Fatal(err)
 	}
 	var sigs []Signature
@@ -373,7 +373,7 @@ func TestSignaturesKnownToFitAreNotVerified(t *testing.T) {
 		changed := sig.RRSIG()
 		changed.Expiration--
 		forged := kept(t, changed, Digest{})
-		forged.Over = new(signer).digest(records, p.ksk.ID(), forged)
+		forged.Over = s.digest(p.ksk.ID(), forged)
 		sigs = append(sigs, forged)
 	}
 	p.spent()

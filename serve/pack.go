@@ -20,35 +20,37 @@ type packer struct {
 	marks      []mark // with the ends of texts counted from that of the first
 }
 
-// packRRset packs the records of an RRset.
-func packRRset(rrs []dns.RR) (*packer, error) {
+// pack packs the records of an RRset, in the room of those before.
+func (p *packer) pack(rrs []dns.RR) error {
 	h := rrs[0].Header()
 	if len(rrs) > math.MaxUint16 {
-		return nil, fmt.Errorf("%s of %q: %d records", dns.Type(h.Rrtype), h.Name, len(rrs))
+		return fmt.Errorf("%s of %q: %d records", dns.Type(h.Rrtype), h.Name, len(rrs))
 	}
-	p := &packer{owner: h.Name, rrtype: h.Rrtype, records: len(rrs)}
-	p.wire = make([]byte, 0, 4*size(rrs)) // room for signatures
+	p.owner, p.rrtype, p.records = h.Name, h.Rrtype, len(rrs)
+	p.wire, p.text, p.marks = p.wire[:0], p.text[:0], p.marks[:0]
 	for _, rr := range rrs {
 		wire, length, err := appendRecord(p.wire, rr)
 		if err != nil {
-			return nil, fmt.Errorf("%s of %q: %w", dns.Type(h.Rrtype), h.Name, err)
+			return fmt.Errorf("%s of %q: %w", dns.Type(h.Rrtype), h.Name, err)
 		}
 		p.wire = wire
 		p.mark(length, textOf(rr))
 	}
-	return p, nil
+	return nil
 }
 
 // NewRRset returns rrs with sigs, which are by keys of one zone and not verified. It
-// is an error if one of them cannot be packed. There are records.
+// is an error if one of them cannot be packed. There are records, and nobody else
+// reads them meanwhile: miekg/dns writes to what it packs.
 func NewRRset(rrs []dns.RR, sigs []*dns.RRSIG) (*RRset, error) {
-	p, err := packRRset(rrs)
-	if err != nil {
+	var p packer
+	if err := p.pack(rrs); err != nil {
 		return nil, err
 	}
 	kept := make([]Signature, len(sigs))
 	signer := ""
 	for i, sig := range sigs {
+		var err error
 		if kept[i], err = NewSignature(sig, Digest{}); err != nil {
 			return nil, err
 		}
@@ -99,11 +101,11 @@ func (p *packer) with(sigs []Signature, signer string) *RRset {
 	for i := range s.marks {
 		s.marks[i].text += uint32(len(p.wire))
 	}
-	data := append(p.wire, p.text...)
+	p.wire = append(p.wire, p.text...)
 	for _, sig := range sigs {
-		data = append(data, sig.Over[:]...)
+		p.wire = append(p.wire, sig.Over[:]...)
 	}
-	s.data = string(data)
+	s.data = string(p.wire)
 	return s
 }
 
@@ -124,15 +126,6 @@ func (p *packer) is(s *RRset, sigs []Signature, signer string) bool {
 // order.
 func (p *packer) holds(s *RRset) bool {
 	return s != nil && s.owner == p.owner && s.rrtype == p.rrtype && int(s.records) == p.records && s.wire(p.records) == string(p.recordOctets())
-}
-
-// size returns how many octets rrs take to be packed, at most.
-func size[R dns.RR](rrs []R) int {
-	n := 1
-	for _, rr := range rrs {
-		n += dns.Len(rr)
-	}
-	return n
 }
 
 // appendRecord appends rr with a pointer for its owner, and returns how long

@@ -115,12 +115,6 @@ func (s *RRset) kept() []Signature {
 	return sigs
 }
 
-// Owner returns the name of the records.
-func (s *RRset) Owner() string { return s.owner }
-
-// Type returns the type of the records.
-func (s *RRset) Type() uint16 { return s.rrtype }
-
 // RRs returns the records, which the caller may change.
 func (s *RRset) RRs() []dns.RR { return s.appendTo(nil, s.owner, false) }
 

@@ -54,6 +54,8 @@ type signer struct {
 	jitter func() float64
 	stored map[setID][]Signature
 
+	known  []*maker // keys that have signed
+	packer packer   // of the RRset that is being signed
 	hasher hasher
 	sig    []byte // room for a signature
 }
@@ -88,37 +90,41 @@ func (s *signer) expiration() time.Time {
 // are over exactly these records by the same key and are not due. If nothing is
 // new, old itself is returned. All of ks are keys of one zone.
 func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.Time) (*RRset, span, error) {
-	p, err := packRRset(rrs)
-	if err != nil {
+	p := &s.packer
+	if err := p.pack(rrs); err != nil {
 		return nil, span{}, err
 	}
-	candidates := s.stored[setID{p.owner, p.rrtype}]
-	if p.holds(old) {
-		candidates = slices.Concat(old.kept(), candidates)
+	like := old
+	if !p.holds(old) {
+		like = nil
 	}
 	var (
-		makers []*keys.Key
+		makers []*maker
 		sigs   []Signature
 		fresh  []*keys.Key
 	)
 	for _, k := range ks {
-		if slices.ContainsFunc(makers, func(m *keys.Key) bool { return m.ID() == k.ID() }) {
+		m, err := s.maker(k)
+		if err != nil {
+			return nil, span{}, err
+		}
+		if slices.ContainsFunc(makers, func(other *maker) bool { return other.id == m.id }) {
 			continue
 		}
-		sig, ok := s.again(k, p, rrs, candidates)
+		sig, ok := s.again(m, rrs, like)
 		if !ok {
 			if k.Signer == nil {
 				continue
 			}
 			fresh = append(fresh, k)
 		}
-		makers, sigs = append(makers, k), append(sigs, sig)
+		makers, sigs = append(makers, m), append(sigs, sig)
 	}
 	if len(sigs) == 0 {
 		return nil, span{}, fmt.Errorf("%s of %q: no key of ours with its private half signs it, and no signature made before is left", dns.Type(p.rrtype), p.owner)
 	}
 	if len(fresh) > 0 {
-		if err := s.make(rrs, p, fresh, makers, sigs, expiration); err != nil {
+		if err := s.make(rrs, fresh, makers, sigs, expiration); err != nil {
 			return nil, span{}, err
 		}
 	}
@@ -130,7 +136,7 @@ func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.
 }
 
 // make makes those of sigs by makers that are missing, which are by fresh.
-func (s *signer) make(rrs []dns.RR, p *packer, fresh, makers []*keys.Key, sigs []Signature, expiration time.Time) error {
+func (s *signer) make(rrs []dns.RR, fresh []*keys.Key, makers []*maker, sigs []Signature, expiration time.Time) error {
 	runtime.Gosched() // queries are answered first
 	made, err := keys.Sign(rrs, fresh, s.now.Add(-backdate), expiration)
 	if err != nil {
@@ -143,39 +149,77 @@ func (s *signer) make(rrs []dns.RR, p *packer, fresh, makers []*keys.Key, sigs [
 		if sigs[i], err = NewSignature(made[0], Digest{}); err != nil {
 			return err
 		}
-		sigs[i].Over = s.digest(p, makers[i].ID(), sigs[i])
+		sigs[i].Over = s.digest(makers[i].id, sigs[i])
 		made = made[1:]
 	}
 	return nil
 }
 
-// digest returns the Digest of sig by the key id over the records of p.
-func (s *signer) digest(p *packer, id merge.Key, sig Signature) Digest {
+// digest returns the Digest of sig by the key id over the records that are packed.
+func (s *signer) digest(id merge.Key, sig Signature) Digest {
 	s.sig = sig.appendRecord(s.sig[:0])
-	return s.hasher.digest(p.owner, p.recordOctets(), id, s.sig)
+	return s.hasher.digest(s.packer.owner, s.packer.recordOctets(), id, s.sig)
 }
 
-// again returns the one of candidates by k over exactly rrs, which p has packed, if
-// it is not due and known to fit or verifies.
-func (s *signer) again(k *keys.Key, p *packer, rrs []dns.RR, candidates []Signature) (Signature, bool) {
+// maker is a key with what identifies it.
+type maker struct {
+	*keys.Key
+	id   merge.Key
+	tag  uint16
+	zone string // in wire form
+}
+
+// maker returns k with what identifies it, which is found out once.
+func (s *signer) maker(k *keys.Key) (*maker, error) {
+	for _, m := range s.known {
+		if m.Key == k {
+			return m, nil
+		}
+	}
 	var room [maxName]byte
-	for _, sig := range candidates {
-		if sig.KeyTag() != k.Tag() || sig.Algorithm() != k.DNSKEY.Algorithm || sig.OrigTTL() != p.ttl() ||
-			int(sig.Labels()) != dns.CountLabel(p.owner) || !s.usable(sig, k) {
-			continue
+	zone, err := pack(room[:], k.Zone())
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", k, err)
+	}
+	m := &maker{Key: k, id: k.ID(), zone: string(zone)}
+	m.tag = m.id.Tag()
+	s.known = append(s.known, m)
+	return m, nil
+}
+
+// again returns the signature by m over exactly rrs, which are packed, of like, which
+// has these records or is nil, or else a stored one, if it is not due and known to
+// fit or verifies.
+func (s *signer) again(m *maker, rrs []dns.RR, like *RRset) (Signature, bool) {
+	if like != nil {
+		for i := range like.signatures() {
+			if sig, ok := s.fits(like.signature(i), m, rrs); ok {
+				return sig, true
+			}
 		}
-		if zone, err := pack(room[:], k.Zone()); err != nil || string(zone) != sig.signer() {
-			continue
+	}
+	for _, sig := range s.stored[setID{s.packer.owner, s.packer.rrtype}] {
+		if sig, ok := s.fits(sig, m, rrs); ok {
+			return sig, true
 		}
-		sig.Owner, sig.TTL = p.owner, p.ttl()
-		over := s.digest(p, k.ID(), sig)
-		if over != sig.Over && sig.RRSIG().Verify(k.DNSKEY, rrs) != nil {
-			continue
-		}
-		sig.Over = over
-		return sig, true
 	}
 	return Signature{}, false
+}
+
+// fits returns sig for the RRset that is packed, if it is by m over exactly rrs.
+func (s *signer) fits(sig Signature, m *maker, rrs []dns.RR) (Signature, bool) {
+	p := &s.packer
+	if sig.KeyTag() != m.tag || sig.Algorithm() != m.DNSKEY.Algorithm || sig.OrigTTL() != p.ttl() || int(sig.Labels()) != dns.CountLabel(p.owner) ||
+		sig.signer() != m.zone || !s.usable(sig, m.Key) {
+		return Signature{}, false
+	}
+	sig.Owner, sig.TTL = p.owner, p.ttl()
+	over := s.digest(m.id, sig)
+	if over != sig.Over && sig.RRSIG().Verify(m.DNSKEY, rrs) != nil {
+		return Signature{}, false
+	}
+	sig.Over = over
+	return sig, true
 }
 
 // usable reports whether sig, by k, may be served on: it is valid, of no longer
@@ -193,7 +237,7 @@ func (s *signer) usable(sig Signature, k *keys.Key) bool {
 
 // span returns when sigs are due and when they end. Signatures by keys without
 // their private halves are never due.
-func (s *signer) span(sigs []Signature, makers []*keys.Key) span {
+func (s *signer) span(sigs []Signature, makers []*maker) span {
 	var all span
 	for i, sig := range sigs {
 		end := sig.Expiration(s.now)
