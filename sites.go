@@ -30,33 +30,13 @@ func (x *sites) add(name string, s site) {
 // match returns what is at name or at the nearest name above it, and whether it
 // is at name itself. Its cost does not depend on the number of zones.
 func (x *sites) match(name string) (s site, exact bool) {
-	labels, escaped := 0, false
 	for i := range len(name) {
-		switch c := name[i]; {
-		case 'A' <= c && c <= 'Z':
+		if c := name[i]; 'A' <= c && c <= 'Z' {
 			return x.matchLower(name)
-		case escaped:
-			escaped = false
-		case c == '\\':
-			escaped = true
-		case c == '.':
-			labels++
 		}
 	}
-	for off := 0; off < len(name); off, labels = nextLabel(name, off), labels-1 {
-		if !x.has(labels) {
-			continue
-		}
-		if s, ok := x.at[name[off:]]; ok {
-			return s, off == 0
-		}
-	}
-	s, ok := x.at["."]
-	return s, ok && name == "."
+	return nearest(x, name)
 }
-
-// has reports whether there may be a site whose name has that many labels.
-func (x *sites) has(labels int) bool { return uint(labels) < uint(len(x.depths)) && x.depths[labels] }
 
 // matchLower is match for a name with letters in upper case, without the
 // allocation of strings.ToLower: every other query has some where resolvers
@@ -64,33 +44,44 @@ func (x *sites) has(labels int) bool { return uint(labels) < uint(len(x.depths))
 func (x *sites) matchLower(name string) (s site, exact bool) {
 	var room [usualText]byte
 	if len(name) > len(room) {
-		return x.match(strings.ToLower(name))
+		return nearest(x, strings.ToLower(name))
 	}
 	lower := room[:copy(room[:], name)]
-	labels, escaped := 0, false
 	for i, c := range lower {
-		switch {
-		case 'A' <= c && c <= 'Z':
+		if 'A' <= c && c <= 'Z' {
 			lower[i] = c + 'a' - 'A'
-			escaped = false
+		}
+	}
+	return nearest(x, lower)
+}
+
+// nearest is match for a name in lower case.
+func nearest[T string | []byte](x *sites, name T) (s site, exact bool) {
+	labels, escaped := 0, false
+	for i := range len(name) {
+		switch {
 		case escaped:
 			escaped = false
-		case c == '\\':
+		case name[i] == '\\':
 			escaped = true
-		case c == '.':
+		case name[i] == '.':
 			labels++
 		}
 	}
-	for off := 0; off < len(lower); off, labels = nextLabel(lower, off), labels-1 {
+	for off := 0; off < len(name); off, labels = nextLabel(name, off), labels-1 {
 		if !x.has(labels) {
 			continue
 		}
-		if s, ok := x.at[string(lower[off:])]; ok {
+		if s, ok := x.at[string(name[off:])]; ok {
 			return s, off == 0
 		}
 	}
-	return x.at["."], false
+	s, ok := x.at["."]
+	return s, ok && string(name) == "."
 }
+
+// has reports whether there may be a site whose name has that many labels.
+func (x *sites) has(labels int) bool { return uint(labels) < uint(len(x.depths)) && x.depths[labels] }
 
 // nextLabel returns where the label after that at off begins.
 func nextLabel[T string | []byte](name T, off int) int {

@@ -136,7 +136,7 @@ func uint32At(wire string, at int) uint32 {
 // hasher makes digests, in room that it keeps.
 type hasher struct{ room []byte }
 
-// digest returns the Digest of sig, a record as [octets] has them, by the key id
+// digest returns the Digest of sig, a record as [RRset] has them, by the key id
 // over the records at owner.
 func (h *hasher) digest(owner string, records []byte, id merge.Key, sig []byte) Digest {
 	all := h.room[:0]
