@@ -1,0 +1,46 @@
+package refresh
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestAFleetIsLeftAloneForLonger(t *testing.T) {
+	for zones, want := range map[int]time.Duration{1: time.Minute, 6000: time.Minute, 100000: 1000 * time.Second} {
+		if got := restOf(zones); got != want {
+			t.Errorf("%d zones: expected %v, got %v", zones, want, got)
+		}
+	}
+}
+
+// A zone for which nothing is due is not come to within a minute.
+func TestTheLoopComesToAZoneWhenSomethingIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.startSlow()
+		w.pass(time.Hour)
+		z := e.zones[0]
+		if left := z.work.Sub(e.loop.now); left < day {
+			t.Errorf("Expected nothing to be due before the signatures are, got %v", left)
+		}
+		if !z.signAt.Equal(z.work) {
+			t.Errorf("Expected the signatures, due at %v, to be next, got %v", z.signAt, z.work)
+		}
+	})
+}
+
+// Times that a clock shows, as when signatures end, may be near when it was set,
+// while what is due after a while is as far as before.
+func TestTheLoopComesToAllZonesAfterTheClockWasSet(t *testing.T) {
+	w := newWorld(t)
+	e := New(w.config())
+	e.loop.now = later()
+	z := e.zones[0]
+	z.due, z.work = e.loop.now.Add(day), e.loop.now.Add(day)
+	e.loop.due.Push(z)
+	e.clockSet(time.Hour)
+	if at := e.loop.now.Add(idle); z.work.After(at) || z.due.After(at) {
+		t.Errorf("Expected the zone to be come to by %v, got %v and %v", at, z.work, z.due)
+	}
+}
