@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/validate"
+	"github.com/coredns-mske/mske/yield"
 
 	"github.com/miekg/dns"
 )
@@ -208,7 +208,7 @@ func askKeys(ctx context.Context, ask Asker, zone string) ([]merge.Key, error) {
 // rely on: authoritative, without error, and with records of that type or the
 // SOA record of a denial.
 func authoritative(ctx context.Context, ask Asker, name string, qtype uint16) (*dns.Msg, error) {
-	runtime.Gosched() // queries are answered first
+	yield.ToQueries()
 	m, err := ask(ctx, Question(name, qtype))
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", name, typeName(qtype), err)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/coredns-mske/mske/yield"
 )
 
 // Source says where the keys of some zones are.
@@ -215,7 +217,7 @@ func (s *scan) examine(pairs []*pair) []reading {
 	for worker := range workers {
 		wg.Go(func() {
 			for i := worker; i < len(pairs) && !s.halted.Load(); i += workers {
-				runtime.Gosched() // after a reload, queries are answered first
+				yield.ToQueries()
 				readings[i] = pairs[i].examine(s.inherited[pairs[i].base])
 			}
 		})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
-	"runtime"
 	"slices"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
+	"github.com/coredns-mske/mske/yield"
 )
 
 const (
@@ -117,10 +117,10 @@ func (e *Engine) jobs() []*job {
 	l := &e.loop
 	var jobs []*job
 	lazy := len(l.lazy) > 0 && !l.lazySince.Add(lazyWrite).After(l.now)
-	m, decided := e.manners(), 0
+	decided := 0
 	decide := func(z *zone) {
 		if decided++; decided > fewZones {
-			m.giveWay()
+			yield.ToQueries()
 		}
 		due := lazy && l.lazy[z]
 		delete(l.dirty, z)
@@ -228,7 +228,7 @@ func (z *zone) report(d decision) {
 func (e *Engine) commit(jobs []*job) error {
 	files := make(map[string]map[string]*job) // by path, then by key
 	for _, j := range jobs {
-		runtime.Gosched() // queries are answered first
+		yield.ToQueries()
 		j.make(j.decision.view, j.made)
 		if j.made = j.apex; j.err != nil {
 			continue
@@ -360,7 +360,7 @@ func (e *Engine) committed(jobs []*job, err error) {
 	}
 	e.reportStore(err)
 	for _, j := range jobs {
-		runtime.Gosched() // queries are answered first
+		yield.ToQueries()
 		e.protect(j.zone, func() { e.publish(j) })
 	}
 }

@@ -1,7 +1,6 @@
 package refresh
 
 import (
-	"runtime"
 	"runtime/metrics"
 	"slices"
 	"sync"
@@ -21,36 +20,6 @@ const (
 	// runtime looks at one in eight.
 	crowdSize = 16
 )
-
-// maxPiece is how long work for all zones of a fleet goes on before it rests as
-// long, and until it is its turn again, while there is a crowd.
-const maxPiece = 2 * time.Millisecond
-
-// manners are those of one goroutine that works for all zones of a fleet: it gives
-// way to queries between two of them.
-type manners struct {
-	crowded func() bool
-	resumed time.Time
-	worked  time.Duration
-}
-
-// manners returns those of a goroutine that begins to work now.
-func (e *Engine) manners() *manners {
-	return &manners{crowded: e.config.Crowded, resumed: time.Now()}
-}
-
-// giveWay lets others go first.
-func (m *manners) giveWay() {
-	m.worked += time.Since(m.resumed)
-	runtime.Gosched()
-	if m.worked >= maxPiece {
-		if m.crowded() {
-			time.Sleep(m.worked)
-		}
-		m.worked = 0
-	}
-	m.resumed = time.Now()
-}
 
 // Crowd tells whether the goroutines of this process, those that answer queries
 // among them, have to wait for a processor. It is safe for concurrent use.

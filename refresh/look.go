@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/coredns-mske/mske/chain"
+	"github.com/coredns-mske/mske/yield"
 )
 
 const (
@@ -108,7 +108,7 @@ func (e *Engine) poll() {
 				ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 				defer cancel()
 				for i, z := range zones {
-					runtime.Gosched() // queries are answered first
+					yield.ToQueries()
 					if errs[i] = errNotAsked; ctx.Err() == nil {
 						serials[i], errs[i] = askSerial(ctx, z.Zone)
 					}

@@ -3,9 +3,10 @@ package refresh
 import (
 	"container/heap"
 	"context"
-	"runtime"
 	"runtime/debug"
 	"time"
+
+	"github.com/coredns-mske/mske/yield"
 )
 
 const (
@@ -248,7 +249,7 @@ func (e *Engine) turn() time.Duration {
 		e.scan()
 	}
 	for len(l.due) > 0 && !l.due[0].due.After(now) {
-		runtime.Gosched() // queries are answered first
+		yield.ToQueries()
 		z := l.due[0]
 		if z.work.After(now) {
 			e.look(z)

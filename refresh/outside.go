@@ -274,7 +274,6 @@ func (e *Engine) readParentSoon(z *zone) {
 	g.eager = eagerReadings
 	g.next = earliest(g.next, e.loop.now.Add(jitter(z.RefreshMin)+z.RefreshMin/10))
 	e.wake(z, g.next)
-	e.wake(z, g.next)
 }
 
 // lookAtDeadline has the parent and the nameservers read when a wait is over:

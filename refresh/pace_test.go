@@ -327,28 +327,3 @@ func TestChangesAreDecidedBeforeOtherWrites(t *testing.T) {
 		t.Errorf("Expected no more than a batch at a time, got %d left", len(e.loop.lazy))
 	}
 }
-
-// Work for a whole fleet rests as long as it took while others wait for a
-// processor, and not between pieces that take no time.
-func TestManners(t *testing.T) {
-	for _, tc := range []struct {
-		name         string
-		worked, rest time.Duration
-		crowded      func() bool
-	}{
-		{"short", maxPiece / 2, 0, always},
-		{"long", 3 * maxPiece, 3 * maxPiece, always},
-		{"nobody waits", 3 * maxPiece, 0, never},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			m := (&Engine{config: Config{Crowded: tc.crowded}}).manners()
-			time.Sleep(tc.worked)
-			began := time.Now()
-			m.giveWay()
-			m.giveWay() // nothing was done since
-			if rest := time.Since(began); rest != tc.rest {
-				t.Errorf("%s: expected to rest for %v, got %v", tc.name, tc.rest, rest)
-			}
-		})
-	}
-}

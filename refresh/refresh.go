@@ -186,7 +186,7 @@ func New(c Config) *Engine {
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.loop.init()
 	e.zones = make([]*zone, len(c.Zones))
-	e.inParallel(len(c.Zones), func(i int) { e.zones[i] = newZone(c.Zones[i]) })
+	inParallel(len(c.Zones), func(i int) { e.zones[i] = newZone(c.Zones[i]) })
 	entitle(e.zones)
 	e.loop.lookRates(c.Zones)
 	e.bell = newDoorbell(e.zones, func() time.Duration { _, elapsed := e.clock(); return elapsed })

@@ -12,6 +12,7 @@ import (
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
+	"github.com/coredns-mske/mske/yield"
 )
 
 // takeOver takes over the stored state of every zone, and the clock.
@@ -22,7 +23,7 @@ func (e *Engine) takeOver(stored map[string]record) {
 	adopt(e.zones, stored)
 	e.readClock()
 	e.loop.begun = e.loop.clock.right()
-	e.inParallel(len(e.zones), func(i int) {
+	inParallel(len(e.zones), func(i int) {
 		z := e.zones[i]
 		z.began, z.spoken = e.loop.now, z.facts.state.Life.Phase
 		if e.loop.clock.right() && z.facts.state.Saved.After(e.loop.now) { // nothing in it began later
@@ -121,7 +122,7 @@ func (e *Engine) publishLast(zones []*zone, make func(*zone) *job) {
 			return
 		}
 		var jobs [maxBatch]*job
-		e.inParallel(len(some), func(i int) {
+		inParallel(len(some), func(i int) {
 			z := some[i]
 			jobs[i] = &job{zone: z, err: errInternal}
 			e.guard(z, func() {
@@ -220,14 +221,13 @@ func halved(ks []*keys.Key) []*keys.Key {
 func sameSignature(a, b serve.Signature) bool { return a.RDATA() == b.RDATA() }
 
 // inParallel calls do for the numbers below n, on all cores.
-func (e *Engine) inParallel(n int, do func(i int)) {
+func inParallel(n int, do func(i int)) {
 	var wg sync.WaitGroup
 	workers := runtime.GOMAXPROCS(0)
 	for worker := range workers {
 		wg.Go(func() {
-			m := e.manners()
 			for i := worker; i < n; i += workers {
-				m.giveWay()
+				yield.ToQueries()
 				do(i)
 			}
 		})

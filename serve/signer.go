@@ -2,7 +2,6 @@ package serve
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/yield"
 )
 
 // Signers are the keys that sign a zone. A key without its private half
@@ -137,7 +137,7 @@ func (s *signer) sign(rrs []dns.RR, ks []*keys.Key, old *RRset, expiration time.
 
 // make makes those of sigs by makers that are missing, which are by fresh.
 func (s *signer) make(rrs []dns.RR, fresh []*keys.Key, makers []*maker, sigs []Signature, expiration time.Time) error {
-	runtime.Gosched() // queries are answered first
+	yield.ToQueries()
 	made, err := keys.Sign(rrs, fresh, s.now.Add(-backdate), expiration)
 	if err != nil {
 		return err

@@ -18,6 +18,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/coredns-mske/mske/yield"
 )
 
 const (
@@ -402,7 +404,7 @@ func eachRecord(zones *bolt.Bucket, do func(key, record []byte) error) error {
 		wg.Go(func() {
 			*err = guard(func() error {
 				for _, i := range some {
-					runtime.Gosched() // after a reload, queries are answered first
+					yield.ToQueries()
 					if err := do(i.key, i.record); err != nil {
 						return err
 					}

@@ -1,16 +1,12 @@
 package validate
 
 import (
-	"runtime"
 	"time"
 
 	"github.com/miekg/dns"
-)
 
-// yield lets whoever waits for a processor go first. Verifying a signature takes as
-// long as answering several queries, and a server that collects from many does
-// that all the time.
-func yield() { runtime.Gosched() }
+	"github.com/coredns-mske/mske/yield"
+)
 
 // Signatures verifies signatures one by one, and remembers those that are good:
 // whether one is depends on nothing but octets. It asks nobody, and what
@@ -33,7 +29,7 @@ func (s *Signatures) Made(sig *dns.RRSIG, k *dns.DNSKEY, rrs []dns.RR) bool {
 	if s.good.Has(f) {
 		return true
 	}
-	yield()
+	yield.ToQueries() // verifying takes as long as answering several
 	if sig.Verify(k, rrs) != nil {
 		return false
 	}

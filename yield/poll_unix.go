@@ -1,0 +1,44 @@
+//go:build unix
+
+package yield
+
+import (
+	"os"
+	"syscall"
+	"time"
+)
+
+// newPoll returns a poll that waits for an octet of its own to be seen in a pipe,
+// by the one who looks at the sockets too. Callers wait for each other: between
+// two looks at the network, one of them goes on.
+func newPoll() func() time.Duration {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return gosched
+	}
+	pipe, err := r.SyscallConn()
+	if err != nil {
+		return gosched
+	}
+	return func() time.Duration {
+		var began time.Time
+		octet := [1]byte{}
+		err := pipe.Read(func(fd uintptr) bool {
+			if began.IsZero() {
+				// Not before now: what the poller saw earlier has been forgotten.
+				began = time.Now()
+				_, err := w.Write(octet[:])
+				return err != nil
+			}
+			for {
+				if _, err := syscall.Read(int(fd), octet[:]); err != syscall.EINTR {
+					return err != syscall.EAGAIN
+				}
+			}
+		})
+		if err != nil {
+			return gosched()
+		}
+		return time.Since(began)
+	}
+}
