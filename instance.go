@@ -24,6 +24,7 @@ import (
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/status"
 	"github.com/coredns-mske/mske/store"
+	"github.com/coredns-mske/mske/yield"
 )
 
 // instance is what the stanzas of one Corefile have in common, in whichever
@@ -114,6 +115,7 @@ func (inst *instance) add(m *MSKE, s *stanza) error {
 	}
 	differences := make(map[*stanza]string)
 	for _, name := range s.zones {
+		yield.ToQueries() // on a reload there are some
 		if z := m.zones[name]; z != nil {
 			return fmt.Errorf("zone %s is already in the stanza at %s of this server block", name, z.stanza.where)
 		}
@@ -296,8 +298,8 @@ func (inst *instance) background() (refresh.Config, error) {
 	made := newParts(inst.watchers)
 	to := &publisher{zones: make(map[*refresh.Zone]*zone), subtrees: make(map[*refresh.Subtree]*subtree)}
 	byZone := make(map[*zone]*refresh.Zone)
-	former := inst.formerApexes()
 	for _, z := range inst.all() {
+		yield.ToQueries()
 		fetcher, err := made.fetcher(z.stanza)
 		if err != nil {
 			return refresh.Config{}, err
@@ -325,7 +327,7 @@ func (inst *instance) background() (refresh.Config, error) {
 		}
 		config.Zones = append(config.Zones, r)
 		to.zones[r], byZone[z] = z, r
-		if view := former(z); view != nil {
+		if view := inst.formerApex(z); view != nil {
 			config.Former.Apexes[r] = view
 		}
 	}
@@ -343,24 +345,18 @@ func (inst *instance) background() (refresh.Config, error) {
 	return config, nil
 }
 
-// formerApexes returns a function for what was answered at the apex of a zone until
-// now: after a failed reload by this instance, else by the one that it is to replace.
-func (inst *instance) formerApexes() func(*zone) *serve.Apex {
-	byKey := make(map[string]*zone)
-	if inst.former != nil {
-		for _, z := range inst.former.all() {
-			byKey[z.key()] = z
-		}
+// formerApex returns what was answered at the apex of z until now: after a failed
+// reload by this instance, else by the one that it is to replace.
+func (inst *instance) formerApex(z *zone) *serve.Apex {
+	if view := z.view.Load(); view != nil || inst.former == nil {
+		return view
 	}
-	return func(z *zone) *serve.Apex {
-		if view := z.view.Load(); view != nil {
-			return view
-		}
-		if old := byKey[z.key()]; old != nil {
+	for _, old := range inst.former.zones[z.name] {
+		if old.key() == z.key() {
 			return old.view.Load()
 		}
-		return nil
 	}
+	return nil
 }
 
 // formerView returns what was announced in s until now: after a failed reload by
@@ -381,7 +377,8 @@ func (inst *instance) formerView(s *subtree) *serve.Subtree {
 type parts struct {
 	former    []*keys.Watcher // of an engine before
 	watchers  map[*stanza]*keys.Watcher
-	fetchers  map[string]*fetch.Fetcher
+	fetchers  map[*stanza]*fetch.Fetcher
+	alike     map[string]*fetch.Fetcher // by how they fetch
 	observers map[view]*observe.Observer
 	notifiers map[*fetch.Fetcher]*notify.Sender
 }
@@ -395,7 +392,7 @@ type view struct {
 func newParts(former []*keys.Watcher) *parts {
 	return &parts{
 		former:   former,
-		watchers: make(map[*stanza]*keys.Watcher), fetchers: make(map[string]*fetch.Fetcher),
+		watchers: make(map[*stanza]*keys.Watcher), fetchers: make(map[*stanza]*fetch.Fetcher), alike: make(map[string]*fetch.Fetcher),
 		observers: make(map[view]*observe.Observer), notifiers: make(map[*fetch.Fetcher]*notify.Sender),
 	}
 }
@@ -433,8 +430,12 @@ func (p *parts) watcher(s *stanza) *keys.Watcher {
 // fetcher returns the fetcher of s. Stanzas that fetch in the same way share
 // one, and with it the cache of chains of trust.
 func (p *parts) fetcher(s *stanza) (*fetch.Fetcher, error) {
+	if f, ok := p.fetchers[s]; ok {
+		return f, nil
+	}
 	id := fmt.Sprintf("%q %q %d", s.resolvers, s.anchorFiles, s.port)
-	if f, ok := p.fetchers[id]; ok {
+	if f, ok := p.alike[id]; ok {
+		p.fetchers[s] = f
 		return f, nil
 	}
 	client, err := fetch.NewClient(s.resolvers, fetch.ClientOptions{})
@@ -442,7 +443,7 @@ func (p *parts) fetcher(s *stanza) (*fetch.Fetcher, error) {
 		return nil, err
 	}
 	f := fetch.New(client, s.anchors, fetch.Options{Port: s.port, Unfit: reportResolver})
-	p.fetchers[id] = f
+	p.fetchers[s], p.alike[id] = f, f
 	return f, nil
 }
 

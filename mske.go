@@ -34,6 +34,7 @@ import (
 
 	"github.com/coredns-mske/mske/chain"
 	"github.com/coredns-mske/mske/serve"
+	"github.com/coredns-mske/mske/yield"
 )
 
 var log = clog.NewWithPlugin(pluginName)
@@ -83,6 +84,7 @@ func (m *MSKE) connect(subtrees []*subtree) {
 	m.ask = m.asker()
 	m.sites = newSites()
 	for name, z := range m.zones {
+		yield.ToQueries() // on a reload there are some
 		m.sites.add(name, site{zone: z})
 	}
 	for _, s := range subtrees {

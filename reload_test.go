@@ -272,12 +272,12 @@ func TestFormerKeySetsAreOfTheSameNameservers(t *testing.T) {
 		{old("ns1.example.org.", "ns2.example.net."), false},
 		{nil, false},
 	} {
-		if got := (&instance{former: tt.former}).formerApexes()(z); (got != nil) != tt.want {
+		if got := (&instance{former: tt.former}).formerApex(z); (got != nil) != tt.want {
 			t.Errorf("Expected the former view %v, got %v of %+v", tt.want, got, tt.former)
 		}
 	}
 	z.view.Store(new(serve.Apex))
-	if got := (&instance{former: old("ns1.example.net.", "ns2.example.net.")}).formerApexes()(z); got != z.view.Load() {
+	if got := (&instance{former: old("ns1.example.net.", "ns2.example.net.")}).formerApex(z); got != z.view.Load() {
 		t.Error("Expected the view of this instance after a failed reload")
 	}
 }

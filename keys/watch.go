@@ -68,13 +68,27 @@ func NewWatcher(source Source) *Watcher {
 // a fleet need not read all its keys again.
 func (w *Watcher) Inherit(former *Watcher) {
 	former.mu.Lock()
-	defer former.mu.Unlock()
+	pairs := slices.Clone(former.pairs)
+	former.mu.Unlock()
+
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.inherited == nil {
-		w.inherited = make(map[string]*pair, len(former.pairs))
+		w.inherited = make(map[string]*pair, len(pairs))
 	}
-	for _, p := range former.pairs {
+	for some := range slices.Chunk(pairs, inheritedAtOnce) {
+		yield.ToQueries()
+		w.inherit(former, some)
+	}
+}
+
+// inheritedAtOnce is how many keys are inherited while the former Watcher waits.
+const inheritedAtOnce = 100
+
+func (w *Watcher) inherit(former *Watcher, pairs []*pair) {
+	former.mu.Lock()
+	defer former.mu.Unlock()
+	for _, p := range pairs {
 		if p.key != nil && p.lost.IsZero() && p.gone.IsZero() && len(p.warnings) == 0 {
 			w.inherited[p.base] = &pair{key: p.key, seen: p.seen}
 		}

@@ -44,3 +44,34 @@ func TestTheLoopComesToAllZonesAfterTheClockWasSet(t *testing.T) {
 		t.Errorf("Expected the zone to be come to by %v, got %v and %v", at, z.work, z.due)
 	}
 }
+
+// However many zones something is due for at once, the loop hears what has ended
+// and who says that there is something new in between.
+func TestTheLoopListensBetweenZones(t *testing.T) {
+	c := Config{Log: new(logbook)}
+	for range 3 * maxAttended {
+		c.Zones = append(c.Zones, &Zone{Name: zoneName, Nameservers: []string{ourNS}, RefreshMin: time.Minute, RefreshMax: time.Hour})
+	}
+	e := New(c)
+	e.loop.now = later()
+	e.loop.clock.state = clockRight
+	e.loop.scanAt, e.loop.pollAt, e.loop.statusNext = e.loop.now.Add(day), e.loop.now.Add(day), e.loop.now.Add(day)
+	for _, z := range e.zones {
+		z.due, z.work, z.panics = e.loop.now, e.loop.now, maxPanics
+		e.loop.due.Push(z)
+	}
+	left := func() (n int) {
+		for _, z := range e.zones {
+			if !z.due.After(e.loop.now) {
+				n++
+			}
+		}
+		return n
+	}
+	for turn := 1; turn <= 3; turn++ {
+		wait := e.turn()
+		if n := left(); n != (3-turn)*maxAttended || (wait == 0) != (n > 0) {
+			t.Fatalf("After turn %d, expected %d zones to be left and the next turn at once while there are some, got %d, and in %v", turn, (3-turn)*maxAttended, n, wait)
+		}
+	}
+}

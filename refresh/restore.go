@@ -94,6 +94,7 @@ func (e *Engine) restore(stored map[string]record) {
 	})
 	e.config.Former.Apexes = nil
 	for _, z := range e.zones {
+		yield.ToQueries()
 		if r, ok := stored[z.key]; ok && z.made != nil {
 			z.resigned = !slices.EqualFunc(z.made.Signatures(), r.Signatures, sameSignature)
 		}
@@ -136,6 +137,7 @@ func (e *Engine) publishLast(zones []*zone, make func(*zone) *job) {
 			})
 		})
 		for _, j := range jobs[:len(some)] {
+			yield.ToQueries()
 			z := j.zone
 			switch {
 			case j.err == nil:
@@ -241,6 +243,7 @@ func inParallel(n int, do func(i int)) {
 func adopt(zones []*zone, stored map[string]record) {
 	byName := make(map[string][]string)
 	for _, key := range slices.Sorted(maps.Keys(stored)) {
+		yield.ToQueries()
 		byName[stored[key].Name] = append(byName[stored[key].Name], key)
 	}
 	taken := make(map[string]bool)
@@ -248,6 +251,7 @@ func adopt(zones []*zone, stored map[string]record) {
 		taken[z.key] = true
 	}
 	for _, z := range zones {
+		yield.ToQueries()
 		best := ""
 		for _, key := range byName[z.Name] {
 			s := stored[key]

@@ -12,6 +12,7 @@ import (
 	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/serve"
+	"github.com/coredns-mske/mske/yield"
 )
 
 // buildGap is the least time between two builds of the subtrees, so that a
@@ -48,6 +49,7 @@ func (e *Engine) connect() {
 	byWatcher := make(map[*keys.Watcher]*scan)
 	byNS := make(map[string][]*zone)
 	for _, z := range e.zones {
+		yield.ToQueries() // on a reload there are some
 		z.log = e.config.Log
 		byConfig[z.Zone] = z
 		s := byWatcher[z.Keys]
