@@ -2,7 +2,6 @@ package mske
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,73 +12,93 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// kind is a value of the label kind.
-type kind string
+// kind is what an answer of ours is.
+type kind uint8
 
 const (
-	kindApex      kind = "apex"      // DNSKEY, CDS or CDNSKEY of a zone
-	kindSignaling kind = "signaling" // records at or below a signaling domain
-	kindDenial    kind = "denial"    // the absence of such records
-	kindCorrected kind = "corrected" // the next plugin's, corrected
-	kindFailing   kind = "failing"   // SERVFAIL
+	kindApex      kind = iota // DNSKEY, CDS or CDNSKEY of a zone
+	kindSignaling             // records at or below a signaling domain
+	kindDenial                // the absence of such records
+	kindCorrected             // the next plugin's, corrected
+	kindFailing               // SERVFAIL
+	kinds                     // how many there are
 )
+
+// kindLabels are the values of the label kind.
+var kindLabels = [kinds]string{"apex", "signaling", "denial", "corrected", "failing"}
 
 // labelled are the types that have a value of their own in the label qtype.
 // The client chooses the type, so there has to be a bound.
-var labelled = []uint16{
+var labelled = [...]uint16{
 	dns.TypeA, dns.TypeAAAA, dns.TypeCDNSKEY, dns.TypeCDS, dns.TypeCSYNC, dns.TypeDNSKEY, dns.TypeDS,
 	dns.TypeHTTPS, dns.TypeMX, dns.TypeNS, dns.TypeNSEC, dns.TypeSOA, dns.TypeTXT,
 }
 
-// unlabelled stands for all other types.
-const unlabelled uint16 = 0
+// typeLabel is the place of a type in labelled, and that after the last for all
+// others.
+type typeLabel int
 
-func typeLabel(qtype uint16) string {
-	if !slices.Contains(labelled, qtype) {
-		return "other"
+func typeLabelOf(qtype uint16) typeLabel {
+	if i := slices.Index(labelled[:], qtype); i >= 0 {
+		return typeLabel(i)
 	}
-	return dns.TypeToString[qtype]
+	return typeLabel(len(labelled))
+}
+
+// String returns the value of the label qtype.
+func (l typeLabel) String() string {
+	if int(l) < len(labelled) {
+		return dns.TypeToString[labelled[l]]
+	}
+	return "other"
 }
 
 // counts finds the counters of one handler's responses without a lock, and
 // without putting their labels together for every query.
 type counts struct {
 	mu   sync.Mutex // of whoever adds to them
-	made atomic.Pointer[map[labels]prometheus.Counter]
+	made atomic.Pointer[[]*counters]
 }
 
-type labels struct {
+// counters are those of what one server answers for one view (of the view plugin).
+type counters struct {
 	server, view string
-	kind         kind
-	qtype        uint16
+	of           [kinds][len(labelled) + 1]prometheus.Counter // nil until one is needed
 }
 
 // count counts one response.
 func (c *counts) count(ctx context.Context, kind kind, qtype uint16) {
-	if !slices.Contains(labelled, qtype) {
-		qtype = unlabelled
-	}
-	l := labels{metrics.WithServer(ctx), metrics.WithView(ctx), kind, qtype}
+	server, view, label := metrics.WithServer(ctx), metrics.WithView(ctx), typeLabelOf(qtype)
 	if made := c.made.Load(); made != nil {
-		if counter, ok := (*made)[l]; ok {
-			counter.Inc()
-			return
+		for _, k := range *made {
+			if k.server == server && k.view == view && k.of[kind][label] != nil {
+				k.of[kind][label].Inc()
+				return
+			}
 		}
 	}
-	c.add(l).Inc()
+	c.add(server, view, kind, label).Inc()
 }
 
 // add returns the counter with those labels, which is found from then on. There
 // are few: what a server listens at bounds them.
-func (c *counts) add(l labels) prometheus.Counter {
+func (c *counts) add(server, view string, kind kind, label typeLabel) prometheus.Counter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	more := make(map[labels]prometheus.Counter)
+	var all []*counters
+	more := &counters{server: server, view: view}
 	if made := c.made.Load(); made != nil {
-		maps.Copy(more, *made)
+		for _, k := range *made {
+			if k.server == server && k.view == view {
+				more.of = k.of
+			} else {
+				all = append(all, k)
+			}
+		}
 	}
-	counter := responses.WithLabelValues(l.server, l.view, string(l.kind), typeLabel(l.qtype))
-	more[l] = counter
-	c.made.Store(&more)
+	counter := responses.WithLabelValues(server, view, kindLabels[kind], label.String())
+	more.of[kind][label] = counter
+	all = append(all, more)
+	c.made.Store(&all)
 	return counter
 }

@@ -79,7 +79,7 @@ func TestMetricsFollowPrometheusConventions(t *testing.T) {
 func TestTypeLabelIsBounded(t *testing.T) {
 	values := make(map[string]bool)
 	for qtype := range 1 << 16 {
-		values[typeLabel(uint16(qtype))] = true
+		values[typeLabelOf(uint16(qtype)).String()] = true
 	}
 	if len(values) != len(labelled)+1 || !values["other"] {
 		t.Errorf("Expected %d values, got %d", len(labelled)+1, len(values))
@@ -118,6 +118,33 @@ func TestReadmeListsTheMetrics(t *testing.T) {
 		}
 		if !strings.Contains(section, documented) {
 			t.Errorf("README.md does not list %s with its labels", name)
+		}
+	}
+}
+
+// What different servers answer, for different views, is counted apart.
+func TestResponsesAreCountedApart(t *testing.T) {
+	var c counts
+	label := typeLabelOf(dns.TypeCDS)
+	places := [][2]string{{"dns://192.0.2.1:53", ""}, {"dns://192.0.2.2:53", ""}, {"dns://192.0.2.1:53", "inside"}}
+	for i, p := range places {
+		for range i + 1 {
+			c.add(p[0], p[1], kindApex, label).Inc()
+			c.add(p[0], p[1], kindDenial, label).Inc()
+		}
+	}
+	if n := len(*c.made.Load()); n != len(places) {
+		t.Errorf("Expected the counters of %d servers and views, got %d", len(places), n)
+	}
+	for _, k := range *c.made.Load() {
+		i := slices.Index(places, [2]string{k.server, k.view})
+		for _, kind := range []kind{kindApex, kindDenial} {
+			for _, counter := range []prometheus.Counter{k.of[kind][label], responses.WithLabelValues(k.server, k.view, kindLabels[kind], "CDS")} {
+				var m dto.Metric
+				if err := counter.Write(&m); err != nil || m.GetCounter().GetValue() != float64(i+1) {
+					t.Errorf("%s for view %q, kind %s: expected %d responses, got %v, %v", k.server, k.view, kindLabels[kind], i+1, &m, err)
+				}
+			}
 		}
 	}
 }

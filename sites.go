@@ -27,24 +27,47 @@ func (x *sites) add(name string, s site) {
 	x.depths[dns.CountLabel(name)] = true
 }
 
+// Classes of octets in a name as text.
+const (
+	dot   = 1 << iota // ends a label
+	upper             // a letter in upper case
+	slash             // begins an octet that is written otherwise
+)
+
+// classes are those of all octets: each name asked for is looked through once.
+var classes = func() (classes [256]uint8) {
+	classes['.'], classes['\\'] = dot, slash
+	for c := 'A'; c <= 'Z'; c++ {
+		classes[c] = upper
+	}
+	return classes
+}()
+
 // match returns what is at name or at the nearest name above it, and whether it
 // is at name itself. Its cost does not depend on the number of zones.
 func (x *sites) match(name string) (s site, exact bool) {
+	labels, all := 0, uint8(0)
 	for i := range len(name) {
-		if c := name[i]; 'A' <= c && c <= 'Z' {
-			return x.matchLower(name)
-		}
+		c := classes[name[i]]
+		labels += int(c & dot)
+		all |= c
 	}
-	return nearest(x, name)
+	if all&slash != 0 {
+		labels = dns.CountLabel(name)
+	}
+	if all&upper != 0 {
+		return x.matchLower(name, labels)
+	}
+	return nearest(x, name, labels)
 }
 
 // matchLower is match for a name with letters in upper case, without the
 // allocation of strings.ToLower: every other query has some where resolvers
 // mix them.
-func (x *sites) matchLower(name string) (s site, exact bool) {
+func (x *sites) matchLower(name string, labels int) (s site, exact bool) {
 	var room [usualText]byte
 	if len(name) > len(room) {
-		return nearest(x, strings.ToLower(name))
+		return nearest(x, strings.ToLower(name), labels)
 	}
 	lower := room[:copy(room[:], name)]
 	for i, c := range lower {
@@ -52,22 +75,11 @@ func (x *sites) matchLower(name string) (s site, exact bool) {
 			lower[i] = c + 'a' - 'A'
 		}
 	}
-	return nearest(x, lower)
+	return nearest(x, lower, labels)
 }
 
-// nearest is match for a name in lower case.
-func nearest[T string | []byte](x *sites, name T) (s site, exact bool) {
-	labels, escaped := 0, false
-	for i := range len(name) {
-		switch {
-		case escaped:
-			escaped = false
-		case name[i] == '\\':
-			escaped = true
-		case name[i] == '.':
-			labels++
-		}
-	}
+// nearest is match for a name in lower case with that many labels.
+func nearest[T string | []byte](x *sites, name T, labels int) (s site, exact bool) {
 	for off := 0; off < len(name); off, labels = nextLabel(name, off), labels-1 {
 		if !x.has(labels) {
 			continue

@@ -3,6 +3,7 @@ package serve
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -47,26 +48,38 @@ func packName(name string, buf []byte, off int) (end int, err error) {
 		return dns.PackDomainName(name, buf, off, nil, false)
 	}
 	wire := buf[off : off+len(name)+1]
-	copy(wire[1:], name) // each dot is where the length of the next label goes
-	for start := 0; start < len(name); {
-		n := strings.IndexByte(name[start:], '.')
-		if n <= 0 || n > maxLabel {
-			return dns.PackDomainName(name, buf, off, nil, false)
+	start := 0 // of the label, in the text; on the wire its length is there
+	for i := range len(name) {
+		c := name[i]
+		wire[i+1] = c
+		if c == '.' {
+			if n := i - start; n == 0 || n > maxLabel {
+				return dns.PackDomainName(name, buf, off, nil, false)
+			}
+			wire[start] = byte(i - start)
+			start = i + 1
 		}
-		wire[start] = byte(n)
-		start += n + 1
 	}
-	wire[len(name)] = 0
+	if start < len(name) {
+		return dns.PackDomainName(name, buf, off, nil, false)
+	}
+	wire[start] = 0
 	return off + len(name) + 1, nil
 }
 
 // lower returns an octet of a label in lower case.
-func lower(b byte) byte {
-	if 'A' <= b && b <= 'Z' {
-		b += 'a' - 'A'
+func lower(b byte) byte { return inLower[b] }
+
+// inLower is each octet in lower case.
+var inLower = func() (lower [256]byte) {
+	for i := range lower {
+		lower[i] = byte(i)
 	}
-	return b
-}
+	for c := 'A'; c <= 'Z'; c++ {
+		lower[c] = byte(c + 'a' - 'A')
+	}
+	return lower
+}()
 
 // sortKey returns what identifies a name, however it is written: its labels,
 // the last first, each ended by a zero octet. As octets, keys sort in the
@@ -96,18 +109,23 @@ func appendSortKey(key, wire []byte) []byte {
 		starts[n] = uint8(off)
 		n++
 	}
+	room := slices.Grow(key, maxKey)[:len(key)+maxKey]
+	end := len(key)
 	for n--; n >= 0; n-- {
 		off := int(starts[n])
 		for _, b := range wire[off+1 : off+1+int(wire[off])] {
 			if b <= 1 {
-				key = append(key, 1)
+				room[end] = 1
+				end++
 				b++
 			}
-			key = append(key, lower(b))
+			room[end] = inLower[b]
+			end++
 		}
-		key = append(key, 0)
+		room[end] = 0
+		end++
 	}
-	return key
+	return room[:end]
 }
 
 // parentKey returns the key of the name above that of key, which is not the

@@ -13,6 +13,7 @@ import (
 	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/yield"
 )
 
 // ErrNext says that a question is for the next plugin: DS at the apex of a
@@ -119,6 +120,7 @@ func BuildSubtree(c SubtreeConfig, announced []Announced, s Signers, apex *Apex,
 	}
 	b.view.nodes = make(map[string]*node, len(b.old.nodes))
 	for _, a := range announced {
+		yield.ToQueries()
 		if err := b.announce(a); err != nil {
 			return nil, err
 		}
