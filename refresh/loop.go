@@ -25,6 +25,7 @@ const (
 	maxWrites = 1 // one commit holds all that changed
 	maxScans  = 1
 	maxBuilds = 1 // subtrees
+	maxKeeps  = 1 // signatures of subtrees
 
 	// maxAttended is how many zones the loop comes to, at most, before it hears what
 	// has ended and who says that there is something new. With no processor to spare
@@ -57,6 +58,7 @@ type loop struct {
 	writes  pool
 	scans   pool
 	builds  pool
+	keeps   pool
 
 	parentPace, sightPace pace
 
@@ -94,6 +96,7 @@ func (l *loop) init() {
 	l.writes.limit = maxWrites
 	l.scans.limit = maxScans
 	l.builds.limit = maxBuilds
+	l.keeps.limit = maxKeeps
 	l.dirty = make(map[*zone]bool)
 	l.lazy = make(map[*zone]bool)
 }
@@ -271,13 +274,14 @@ func (e *Engine) turn() time.Duration {
 	paced := e.dispatchPaced()
 	e.write()
 	e.build()
+	e.keep()
 	e.refreshStatus()
 	if len(l.dirty) == 0 && l.writes.running == 0 && !l.lost {
 		e.config.Clock.handOver(l.clock)
 	}
 
 	next := now.Add(idle)
-	for _, at := range []time.Time{l.scanAt, e.writeDue(), e.buildDue(), l.statusAt, paced, l.pollAt} {
+	for _, at := range []time.Time{l.scanAt, e.writeDue(), e.buildDue(), e.keepDue(), l.statusAt, paced, l.pollAt} {
 		if !at.IsZero() && at.Before(next) {
 			next = at
 		}

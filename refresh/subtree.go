@@ -38,6 +38,11 @@ type subtree struct {
 	running bool
 	renewAt time.Time
 
+	// Of the signatures in the state file, see keep.go.
+	kept    *serve.Subtree // whose signatures these are; nil: that is not known
+	keeping bool
+	keepAt  time.Time
+
 	probing bool
 	probeAt time.Time
 }
@@ -179,7 +184,7 @@ func (e *Engine) build() {
 // buildAtStart builds the subtrees that nobody has to be asked for.
 func (e *Engine) buildAtStart() {
 	for _, t := range e.subtrees {
-		t.probeAt = e.loop.now.Add(probeDelay)
+		t.probeAt, t.keepAt = e.loop.now.Add(probeDelay), e.loop.now.Add(keepAfter)
 		if t.dirty && t.ready() {
 			s, err := e.builder(t)()
 			e.built(t, s, err)
@@ -201,7 +206,7 @@ func (e *Engine) builder(t *subtree) func() (*serve.Subtree, error) {
 		e.later(z)
 	}
 	signers, old := z.shown.signers, t.view
-	p := serve.Params{TTL: seconds(z.TTL), Now: now, Jitter: rand.Float64}
+	p := serve.Params{TTL: seconds(z.TTL), Now: now, Jitter: rand.Float64, Kept: e.keptSignatures(t)}
 	members := slices.Values(t.members)
 	update := !t.failed && len(t.changed) <= len(t.members)/updateShare+1 && old.CanUpdate(c, signers, p)
 	if update {
@@ -241,6 +246,9 @@ func (e *Engine) built(t *subtree, s *serve.Subtree, err error) {
 		return
 	}
 	t.zone.settle(topic)
+	if t.view == t.kept {
+		t.keepAt = e.loop.now.Add(keepAfter)
+	}
 	t.view = s
 	e.config.Publisher.PublishSubtree(t.Subtree, s)
 	e.tell()

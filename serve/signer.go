@@ -25,6 +25,10 @@ type Params struct {
 	Now    time.Time      // the time
 	Jitter func() float64 // in [0,1), spreads the expirations; nil: no jitter
 	Stored []Signature    // signatures made before, used where they fit
+
+	// Kept returns the signatures made before over RRsets of a name, used where they
+	// are known to fit; nil: there are none. Only views of what is announced ask.
+	Kept func(owner string) []Signature
 }
 
 const day = 24 * time.Hour
@@ -53,6 +57,11 @@ type signer struct {
 	now    time.Time
 	jitter func() float64
 	stored map[setID][]Signature
+	kept   func(owner string) []Signature
+	last   struct { // that kept was asked for
+		owner string
+		sigs  []Signature
+	}
 
 	known  []*maker // keys that have signed
 	packer packer   // of the RRset that is being signed
@@ -67,7 +76,7 @@ type setID struct {
 }
 
 func newSigner(l life, p Params) *signer {
-	s := &signer{life: l, now: p.Now, jitter: p.Jitter, stored: make(map[setID][]Signature)}
+	s := &signer{life: l, now: p.Now, jitter: p.Jitter, kept: p.Kept, stored: make(map[setID][]Signature)}
 	for _, sig := range p.Stored {
 		id := setID{dns.CanonicalName(sig.Owner), sig.Covers()}
 		s.stored[id] = append(s.stored[id], sig)
@@ -203,23 +212,47 @@ func (s *signer) again(m *maker, rrs []dns.RR, like *RRset) (Signature, bool) {
 			return sig, true
 		}
 	}
+	for _, sig := range s.keptOf(s.packer.owner) {
+		if sig, known, ok := s.matches(sig, m); ok && known {
+			return sig, true
+		}
+	}
 	return Signature{}, false
+}
+
+// keptOf returns the signatures that are kept of the RRsets of a name.
+func (s *signer) keptOf(owner string) []Signature {
+	if s.kept == nil {
+		return nil
+	}
+	if s.last.owner != owner {
+		s.last.owner, s.last.sigs = owner, s.kept(owner)
+	}
+	return s.last.sigs
 }
 
 // fits returns sig for the RRset that is packed, if it is by m over exactly rrs.
 func (s *signer) fits(sig Signature, m *maker, rrs []dns.RR) (Signature, bool) {
-	p := &s.packer
-	if sig.KeyTag() != m.tag || sig.Algorithm() != m.DNSKEY.Algorithm || sig.OrigTTL() != p.ttl() || int(sig.Labels()) != dns.CountLabel(p.owner) ||
-		sig.signer() != m.zone || !s.usable(sig, m.Key) {
+	sig, known, ok := s.matches(sig, m)
+	if !ok || !known && sig.RRSIG().Verify(m.DNSKEY, rrs) != nil {
 		return Signature{}, false
+	}
+	return sig, true
+}
+
+// matches returns sig for the RRset that is packed, if it may be by m over that and
+// is not due, and whether it is known to be.
+func (s *signer) matches(sig Signature, m *maker) (_ Signature, known, ok bool) {
+	p := &s.packer
+	if sig.Covers() != p.rrtype || sig.KeyTag() != m.tag || sig.Algorithm() != m.DNSKEY.Algorithm || sig.OrigTTL() != p.ttl() || int(sig.Labels()) != dns.CountLabel(p.owner) ||
+		sig.signer() != m.zone || !s.usable(sig, m.Key) {
+		return Signature{}, false, false
 	}
 	sig.Owner, sig.TTL = p.owner, p.ttl()
 	over := s.digest(m.id, sig)
-	if over != sig.Over && sig.RRSIG().Verify(m.DNSKEY, rrs) != nil {
-		return Signature{}, false
-	}
+	known = over == sig.Over
 	sig.Over = over
-	return sig, true
+	return sig, known, true
 }
 
 // usable reports whether sig, by k, may be served on: it is valid, of no longer

@@ -264,6 +264,39 @@ func (n *node) types(further ...uint16) []uint16 {
 	return types
 }
 
+// Signatures returns the signatures over what s announces that old, which may be nil,
+// has not, by owner, for the next start (see Params.Kept). A name that has gone has
+// none. Those of the apex of a delegated zone, which are few, are left out.
+func (s *Subtree) Signatures(old *Subtree) map[string][]Signature {
+	changed := make(map[string][]Signature)
+	if old != nil {
+		for key, n := range old.nodes {
+			yield.ToQueries()
+			if n.announces(old) && s.nodes[key] != n {
+				changed[n.sets[0].owner] = nil
+			}
+		}
+	}
+	for key, n := range s.nodes {
+		yield.ToQueries()
+		if !n.announces(s) || old != nil && old.nodes[key] == n {
+			continue
+		}
+		var sigs []Signature
+		for _, set := range n.sets {
+			sigs = append(sigs, set.kept()...)
+		}
+		if n.nsec != nil {
+			sigs = append(sigs, n.nsec.kept()...)
+		}
+		changed[n.sets[0].owner] = sigs
+	}
+	return changed
+}
+
+// announces reports whether n, a name in s, has data other than the apex of a zone.
+func (n *node) announces(s *Subtree) bool { return n != s.apex && len(n.sets) > 0 }
+
 // Renew returns when BuildSubtree has something to renew, the apex key sets of
 // a delegated zone apart. It is zero if there is nothing, ever.
 func (s *Subtree) Renew() time.Time { return timeOf(s.span.renew) }

@@ -69,9 +69,22 @@ func encode(key string, z Zone) ([]byte, error) {
 	if err != nil {
 		return nil, &RecordError{Key: key, Err: err}
 	}
-	record[0] = recordVersion
-	binary.BigEndian.PutUint32(record[1:], crc32.Checksum(record[recordHeader:], castagnoli))
+	finish(recordVersion, record)
 	return record, nil
+}
+
+// finish fills in the header of a record of a version.
+func finish(version byte, record []byte) {
+	record[0] = version
+	binary.BigEndian.PutUint32(record[1:], crc32.Checksum(record[recordHeader:], castagnoli))
+}
+
+// errChecksum says that a record is not whole.
+var errChecksum = errors.New("the checksum is wrong")
+
+// whole reports whether the checksum of a record, header included, is right.
+func whole(record []byte) bool {
+	return binary.BigEndian.Uint32(record[1:]) == crc32.Checksum(record[recordHeader:], castagnoli)
 }
 
 // Digest identifies what z says, to tell whether it has changed. It is zero for a
@@ -140,10 +153,10 @@ func parse(record []byte) (z Zone, err error) {
 	case record[0] < jsonVersion || record[0] > recordVersion:
 		return Zone{}, fmt.Errorf("version %d, this version of mske reads those up to %d only", record[0], recordVersion)
 	}
-	text := record[recordHeader:]
-	if binary.BigEndian.Uint32(record[1:]) != crc32.Checksum(text, castagnoli) {
-		return Zone{}, errors.New("the checksum is wrong")
+	if !whole(record) {
+		return Zone{}, errChecksum
 	}
+	text := record[recordHeader:]
 	if record[0] == jsonVersion {
 		return parseJSON(text)
 	}

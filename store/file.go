@@ -427,18 +427,21 @@ var errEqual = errors.New("nothing to write")
 
 // put writes records by key in one transaction.
 func (f *file) put(records map[string][]byte) error {
+	f.mu.Lock()
+	f.read = nil
+	f.mu.Unlock()
+	return f.update(func(tx *bolt.Tx) error { return f.write(tx, records) })
+}
+
+// update calls do in a transaction. If that returns errEqual, nothing is written.
+func (f *file) update(do func(*bolt.Tx) error) error {
 	if f.dead != nil {
 		return f.dead
 	}
 	if info, err := os.Stat(f.path); err != nil || !f.is(info) {
 		return errors.New("was removed or replaced while in use: restart the server")
 	}
-	f.mu.Lock()
-	f.read = nil
-	f.mu.Unlock()
-	err := guard(func() error {
-		return f.db.Update(func(tx *bolt.Tx) error { return f.write(tx, records) })
-	})
+	err := guard(func() error { return f.db.Update(do) })
 	if errors.Is(err, errEqual) {
 		return nil
 	}

@@ -155,12 +155,17 @@ func (l *Lease) Put(zones map[string]Zone) error {
 	if err != nil {
 		return fmt.Errorf("state file %q: %w", l.h.path, err)
 	}
+	return l.write(func(f *file) error { return f.put(records) })
+}
+
+// write writes to the file, if l has the right to.
+func (l *Lease) write(do func(*file) error) error {
 	l.h.mu.Lock()
 	defer l.h.mu.Unlock()
 	if l.h.holder != l {
 		return ErrRevoked
 	}
-	if err := l.h.file.put(records); err != nil {
+	if err := do(l.h.file); err != nil {
 		return fmt.Errorf("state file %q: %w", l.h.path, err)
 	}
 	return nil

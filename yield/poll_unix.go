@@ -20,10 +20,10 @@ func newPoll() func() time.Duration {
 	if err != nil {
 		return gosched
 	}
-	return func() time.Duration {
+	wait := func() (waited time.Duration, err error) {
 		var began time.Time
 		octet := [1]byte{}
-		err := pipe.Read(func(fd uintptr) bool {
+		err = pipe.Read(func(fd uintptr) bool {
 			if began.IsZero() {
 				// Not before now: what the poller saw earlier has been forgotten.
 				began = time.Now()
@@ -36,9 +36,13 @@ func newPoll() func() time.Duration {
 				}
 			}
 		})
-		if err != nil {
-			return gosched()
-		}
-		return time.Since(began)
+		return time.Since(began), err
+	}
+	if _, err := wait(); err != nil {
+		return gosched // pipes are not waited for in that way here
+	}
+	return func() time.Duration {
+		waited, _ := wait()
+		return waited
 	}
 }

@@ -1,0 +1,126 @@
+package refresh
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/announce"
+)
+
+// signatures returns those of the announcement of our zone, as text.
+func (w *world) signatures() string {
+	w.t.Helper()
+	name, err := announce.Name(zoneName, ourNS)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, qtype := range []uint16{dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY} {
+		for _, rr := range w.query(name, qtype) {
+			if rr.Header().Rrtype == dns.TypeRRSIG {
+				text.WriteString(rr.String() + "\n")
+			}
+		}
+	}
+	if text.Len() == 0 {
+		w.t.Fatal("Expected signatures over the announcement")
+	}
+	return text.String()
+}
+
+// A start makes the signatures over what we announce anew only if it came before
+// they were written.
+func TestAnnouncementsAreSignedOnce(t *testing.T) {
+	for _, tt := range []struct {
+		ran  time.Duration
+		same bool
+	}{{2 * keepAfter, true}, {keepAfter / 2, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.withSignaling()
+			w.startOnly()
+			w.pass(tt.ran)
+			before := w.signatures()
+			n := w.crash()
+			n.chain.down = nil
+			n.pass(time.Hour)
+			n.startOnly()
+			n.pass(time.Second)
+			if same := n.signatures() == before; same != tt.same {
+				t.Errorf("After %v: expected the same signatures %v, got %v", tt.ran, tt.same, same)
+			}
+		})
+	}
+}
+
+// Nothing is written while nothing changes, and what is no longer announced is
+// forgotten, after a restart too.
+func TestKeptSignaturesFollowWhatIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		signing := w.withSignaling()
+		e := w.startOnly()
+		w.pass(2 * keepAfter)
+		sub := e.subtrees[0]
+		owners := func() []string {
+			t.Helper()
+			owners, err := e.leases.byPath[signing.Store].AnnouncedOwners(sub.domain())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return owners
+		}
+		name, _ := announce.Name(zoneName, ourNS)
+		if got := owners(); len(got) == 0 || got[0] != name && got[len(got)-1] != name {
+			t.Fatalf("Expected the signatures of %s to be kept, got those of %q", name, got)
+		}
+		if sub.kept != sub.view || !e.keepDue().IsZero() {
+			t.Error("Expected nothing more to be kept")
+		}
+		e.Stop()
+
+		n := w.crash()
+		n.chain.down = nil
+		n.subs = nil // of the same zones: nothing is announced any more
+		n.withSignaling()
+		n.more = n.more[1:]
+		n.zone.Nameservers = []string{"ns9.example.net."}
+		e = n.startOnly()
+		n.pass(2 * keepAfter)
+		signing, sub = n.more[0], e.subtrees[0]
+		for _, owner := range owners() {
+			if owner == name {
+				t.Errorf("Expected the signatures of %s to be forgotten", name)
+			}
+		}
+	})
+}
+
+// That signatures cannot be kept is said once, and harms nothing.
+func TestSignaturesThatCannotBeKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		signing := w.withSignaling()
+		w.startOnly()
+		if err := os.Rename(signing.Store, filepath.Join(w.dir, "elsewhere")); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(keepAfter + 3*keepRetry)
+		w.signatures()
+		said := 0
+		for _, line := range w.log.lines {
+			if strings.Contains(line, "are not kept in the state file") {
+				said++
+			}
+		}
+		if said != 1 {
+			t.Errorf("Expected one line about signatures that cannot be kept, got %d", said)
+		}
+	})
+}
