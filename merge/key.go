@@ -41,26 +41,31 @@ func canonical(text string) bool {
 	if len(text)%4 != 0 {
 		return false
 	}
-	last := byte(0)
+	last, all := byte(0), byte(0)
 	for i := range len(digits) {
-		switch c := digits[i]; {
-		case 'A' <= c && c <= 'Z':
-			last = c - 'A'
-		case 'a' <= c && c <= 'z':
-			last = c - 'a' + 26
-		case '0' <= c && c <= '9':
-			last = c - '0' + 52
-		case c == '+':
-			last = 62
-		case c == '/':
-			last = 63
-		default:
-			return false
-		}
+		last = digitValues[digits[i]]
+		all |= last
+	}
+	if all&notADigit != 0 {
+		return false
 	}
 	unused := byte(1)<<(2*(len(text)-len(digits))) - 1 // bits of the last digit that no octet has
 	return last&unused == 0
 }
+
+// notADigit is the value of an octet that is no digit of base64.
+const notADigit = 0x80
+
+// digitValues are the values of all octets as digits of base64 (RFC 4648 section 4).
+var digitValues = func() (values [256]byte) {
+	for i := range values {
+		values[i] = notADigit
+	}
+	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		values[c] = byte(i)
+	}
+	return values
+}()
 
 // DNSKEY returns k as a DNSKEY record at owner, ttl in seconds.
 func (k Key) DNSKEY(owner string, ttl uint32) *dns.DNSKEY {

@@ -17,7 +17,7 @@ import (
 const (
 	// minTurn is how long the work in the background goes on between two looks at
 	// the network, at least: many times as long as a look takes.
-	minTurn = 100 * time.Microsecond
+	minTurn = 200 * time.Microsecond
 
 	// maxTurn is how long it goes on before a query has its turn, at most, not
 	// counting that one task between two calls may take longer.
