@@ -19,8 +19,8 @@ const (
 	// keepAfter is how long after a change they are written.
 	keepAfter = time.Minute
 
-	// keepGap is the least time between two writes of a fleet's, keptAtOnce the names
-	// in one.
+	// keepGap is the least time between two writes of a fleet's, so that others have
+	// their turn, keptAtOnce the names in one.
 	keepGap    = time.Second
 	keptAtOnce = 500
 
@@ -40,60 +40,21 @@ func (e *Engine) keptSignatures(t *subtree) func(owner string) []serve.Signature
 	return func(owner string) []serve.Signature { return lease.Announced(domain, owner) }
 }
 
-// keepDue returns when signatures are to be written next, zero for never.
-func (e *Engine) keepDue() time.Time {
-	var next time.Time
-	for _, t := range e.subtrees {
-		if t.view != t.kept && !t.keeping {
-			next = earliest(next, t.keepAt)
-		}
-	}
-	return next
+// keeping is what is to be written of a view's signatures.
+type keeping struct {
+	view       *serve.Subtree
+	owners     []string // still to be written, in order: that changes few pages at once
+	signatures map[string][]serve.Signature
 }
 
-// keep has the signatures of every subtree that has changed written, some time
-// after that.
-func (e *Engine) keep() {
-	for _, t := range e.subtrees {
-		if t.view == t.kept || t.keeping || t.keepAt.After(e.loop.now) {
-			continue
-		}
-		t.keeping = true
-		lease, domain, view, kept := e.leases.byPath[t.zone.Store], t.domain(), t.view, t.kept
-		e.submit(&e.loop.keeps, task{
-			zone: t.zone,
-			run: func(ctx context.Context) func() {
-				err := keepSignatures(ctx, lease, domain, view, kept)
-				return func() { e.keptView(t, view, err) }
-			},
-			fail: func() { e.keptView(t, view, errInternal) },
-		})
-	}
-}
-
-// keptView takes over that the signatures of view were written, or not.
-func (e *Engine) keptView(t *subtree, view *serve.Subtree, err error) {
-	const topic = "keep"
-	t.keeping = false
-	if err == nil {
-		t.kept, t.keepAt = view, e.loop.now.Add(keepAfter)
-		t.zone.recovered(topic, "the signatures of our announcements can be kept in the state file again")
-		return
-	}
-	t.keepAt = e.loop.now.Add(keepRetry)
-	if !errors.Is(err, store.ErrRevoked) {
-		t.zone.say(topic, levelWarning, "", "the signatures of our announcements are not kept in the state file, so that the next start makes them anew: %v", err)
-	}
-}
-
-// keepSignatures writes the signatures of view that kept, which was written before,
-// has not. Without that, it is not known what was written.
-func keepSignatures(ctx context.Context, lease *store.Lease, domain string, view, kept *serve.Subtree) error {
+// newKeeping returns what of view is to be written if kept was before. Without that,
+// it is not known what was.
+func newKeeping(lease *store.Lease, domain string, view, kept *serve.Subtree) (*keeping, error) {
 	changed := view.Signatures(kept)
 	if kept == nil {
 		owners, err := lease.AnnouncedOwners(domain)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, owner := range owners {
 			if _, there := changed[owner]; !there {
@@ -101,32 +62,86 @@ func keepSignatures(ctx context.Context, lease *store.Lease, domain string, view
 			}
 		}
 	}
-	owners := slices.Sorted(maps.Keys(changed)) // so that few pages are written in each turn
-	for i, some := range slices.Collect(slices.Chunk(owners, keptAtOnce)) {
-		if i > 0 {
-			if err := pause(ctx, keepGap); err != nil {
-				return err
-			}
-		}
-		signatures := make(map[string][]serve.Signature, len(some))
-		for _, owner := range some {
-			signatures[owner] = changed[owner]
-		}
-		if err := lease.PutAnnounced(domain, signatures); err != nil {
-			return err
-		}
-	}
-	return nil
+	return &keeping{view, slices.Sorted(maps.Keys(changed)), changed}, nil
 }
 
-// pause waits for d, or until ctx ends, which is an error.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// take takes out what is to be written at once.
+func (k *keeping) take() map[string][]serve.Signature {
+	some := make(map[string][]serve.Signature)
+	for _, owner := range k.owners[:min(len(k.owners), keptAtOnce)] {
+		some[owner] = k.signatures[owner]
+		delete(k.signatures, owner)
+	}
+	k.owners = k.owners[len(some):]
+	return some
+}
+
+// keepDue returns when there is more to do about the signatures, zero for never.
+func (e *Engine) keepDue() time.Time {
+	var next time.Time
+	for _, t := range e.subtrees {
+		switch {
+		case t.keeps, t.keeping != nil && e.loop.writes.running > 0: // its end is an event
+		case t.keeping != nil:
+			next = earliest(next, latest(t.keepAt, e.loop.writeAt))
+		case t.view != t.kept:
+			next = earliest(next, t.keepAt)
+		}
+	}
+	return next
+}
+
+// keep has the signatures of every subtree that has changed written, some time
+// after that. All that is written keeps to the same gap.
+func (e *Engine) keep() {
+	l := &e.loop
+	for _, t := range e.subtrees {
+		if t.keeps || t.keepAt.After(l.now) || t.keeping == nil && t.view == t.kept {
+			continue
+		}
+		lease := e.leases.byPath[t.zone.Store]
+		fail := func() { e.keptSome(t, errInternal) }
+		if t.keeping == nil {
+			domain, view, kept := t.domain(), t.view, t.kept
+			t.keeps = true
+			e.submit(&l.keeps, task{zone: t.zone, fail: fail, run: func(context.Context) func() {
+				k, err := newKeeping(lease, domain, view, kept)
+				return func() {
+					if t.keeping = k; err != nil {
+						e.keptSome(t, err)
+					}
+					t.keeps = false
+				}
+			}})
+			continue
+		}
+		if l.writes.running > 0 || l.writeAt.After(l.now) {
+			continue
+		}
+		l.writeAt = l.now.Add(writeGap)
+		domain, some := t.domain(), t.keeping.take()
+		t.keeps = true
+		e.submit(&l.writes, task{zone: t.zone, fail: fail, run: func(context.Context) func() {
+			err := lease.PutAnnounced(domain, some)
+			return func() { e.keptSome(t, err) }
+		}})
+	}
+}
+
+// keptSome takes over that some of the signatures of t were written, or were not.
+func (e *Engine) keptSome(t *subtree, err error) {
+	const topic = "keep"
+	t.keeps = false
+	switch {
+	case err != nil:
+		t.keeping, t.kept, t.keepAt = nil, nil, e.loop.now.Add(keepRetry)
+		if !errors.Is(err, store.ErrRevoked) {
+			t.zone.say(topic, levelWarning, "", "the signatures of our announcements are not kept in the state file, so that the next start makes them anew: %v", err)
+		}
+	case len(t.keeping.owners) > 0:
+		t.keepAt = e.loop.now.Add(keepGap)
+	default:
+		t.kept, t.keeping, t.keepAt = t.keeping.view, nil, e.loop.now.Add(keepAfter)
+		t.zone.recovered(topic, "the signatures of our announcements can be kept in the state file again")
 	}
 }

@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/serve"
 )
 
 // signatures returns those of the announcement of our zone, as text.
@@ -123,4 +125,54 @@ func TestSignaturesThatCannotBeKept(t *testing.T) {
 			t.Errorf("Expected one line about signatures that cannot be kept, got %d", said)
 		}
 	})
+}
+
+// A fleet's are written in turns that keep to the gap between writes, and others
+// write in between.
+func TestKeepingTakesTurns(t *testing.T) {
+	w := newWorld(t)
+	e := New(w.config())
+	e.loop.now = later()
+	sub := &subtree{Subtree: &Subtree{NS: ourNS}, zone: e.zones[0], keeping: &keeping{signatures: make(map[string][]serve.Signature)}}
+	const names = 3*keptAtOnce - 1
+	for i := range names {
+		owner := fmt.Sprintf("_multi.z%04d.example.", i)
+		sub.keeping.owners = append(sub.keeping.owners, owner)
+		sub.keeping.signatures[owner] = nil
+	}
+	e.subtrees, e.leases = []*subtree{sub}, &leases{}
+	first := sub.keeping.owners[0]
+	for turn := range 3 {
+		some := sub.keeping.take()
+		if want := min(keptAtOnce, names-turn*keptAtOnce); len(some) != want {
+			t.Fatalf("Turn %d: expected %d names, got %d", turn, want, len(some))
+		}
+		if _, there := some[first]; there != (turn == 0) {
+			t.Errorf("Turn %d: expected each name once", turn)
+		}
+		e.keptSome(sub, nil)
+		last := turn == 2
+		want := keepGap
+		if last {
+			want = keepAfter
+		}
+		if wait := sub.keepAt.Sub(e.loop.now); wait != want || last != (sub.keeping == nil) {
+			t.Errorf("Turn %d: expected the next after %v, got %v", turn, want, wait)
+		}
+	}
+
+	sub.keeping, sub.keepAt, e.loop.writeAt = &keeping{}, e.loop.now, e.loop.now.Add(writeGap)
+	if at := e.keepDue(); !at.Equal(e.loop.writeAt) {
+		t.Errorf("Expected to wait for the gap between writes until %v, got %v", e.loop.writeAt, at)
+	}
+	if e.keep(); sub.keeps {
+		t.Error("Expected nothing to be written before that")
+	}
+	e.loop.writeAt, e.loop.writes.running = e.loop.now, 1
+	if at := e.keepDue(); !at.IsZero() {
+		t.Errorf("Expected to wait for the write to end, got %v", at)
+	}
+	if e.keep(); sub.keeps {
+		t.Error("Expected one write at a time")
+	}
 }

@@ -25,7 +25,7 @@ const (
 	maxWrites = 1 // one commit holds all that changed
 	maxScans  = 1
 	maxBuilds = 1 // subtrees
-	maxKeeps  = 1 // signatures of subtrees
+	maxKeeps  = 1 // finds out which signatures are to be written
 
 	// maxAttended is how many zones the loop comes to, at most, before it hears what
 	// has ended and who says that there is something new. With no processor to spare
@@ -272,9 +272,9 @@ func (e *Engine) turn() time.Duration {
 	}
 	e.poll()
 	paced := e.dispatchPaced()
+	e.keep()
 	e.write()
 	e.build()
-	e.keep()
 	e.refreshStatus()
 	if len(l.dirty) == 0 && l.writes.running == 0 && !l.lost {
 		e.config.Clock.handOver(l.clock)

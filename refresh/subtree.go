@@ -40,7 +40,8 @@ type subtree struct {
 
 	// Of the signatures in the state file, see keep.go.
 	kept    *serve.Subtree // whose signatures these are; nil: that is not known
-	keeping bool
+	keeping *keeping       // what is to be written
+	keeps   bool           // a task is about that
 	keepAt  time.Time
 
 	probing bool

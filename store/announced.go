@@ -26,6 +26,9 @@ const (
 	// maxAnnounced is the most signatures of one name: of five RRsets, NSEC
 	// included, by all our keys.
 	maxAnnounced = 5 * MaxOwnKeys
+
+	// announcedFill is how full pages are: a fleet's names come in order.
+	announcedFill = 0.9
 )
 
 // Domain identifies a signaling domain together with the zone that signs it, of
@@ -100,6 +103,7 @@ func writeAnnounced(tx *bolt.Tx, domain string, records map[string][]byte) error
 	if err != nil {
 		return err
 	}
+	b.FillPercent = announcedFill
 	changed := false
 	for _, owner := range slices.Sorted(maps.Keys(records)) {
 		record := records[owner]
