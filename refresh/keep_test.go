@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/serve"
+	"github.com/coredns-mske/mske/store"
 )
 
 // signatures returns those of the announcement of our zone, as text.
@@ -104,75 +106,109 @@ func TestKeptSignaturesFollowWhatIsAnnounced(t *testing.T) {
 	})
 }
 
-// That signatures cannot be kept is said once, and harms nothing.
-func TestSignaturesThatCannotBeKept(t *testing.T) {
+// While the state file cannot be written, nothing is kept; afterwards it is.
+func TestSignaturesAreKeptWhenTheStateFileCanBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		signing := w.withSignaling()
-		w.startOnly()
-		if err := os.Rename(signing.Store, filepath.Join(w.dir, "elsewhere")); err != nil {
+		e := w.startOnly()
+		elsewhere := filepath.Join(w.dir, "elsewhere")
+		if err := os.Rename(signing.Store, elsewhere); err != nil {
 			t.Fatal(err)
 		}
-		w.pass(keepAfter + 3*keepRetry)
+		w.pass(3 * keepAfter)
 		w.signatures()
-		said := 0
-		for _, line := range w.log.lines {
-			if strings.Contains(line, "are not kept in the state file") {
-				said++
-			}
+		if e.subtrees[0].kept != nil {
+			t.Error("Expected nothing to be kept")
 		}
-		if said != 1 {
-			t.Errorf("Expected one line about signatures that cannot be kept, got %d", said)
+		if err := os.Rename(elsewhere, signing.Store); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(keepRetry + 3*keepAfter)
+		if sub := e.subtrees[0]; sub.kept != sub.view {
+			t.Error("Expected the signatures to be kept")
 		}
 	})
 }
 
-// A fleet's are written in turns that keep to the gap between writes, and others
-// write in between.
-func TestKeepingTakesTurns(t *testing.T) {
+// That signatures cannot be kept is said once, and tried again in a while.
+func TestSignaturesThatCannotBeKept(t *testing.T) {
 	w := newWorld(t)
 	e := New(w.config())
 	e.loop.now = later()
-	sub := &subtree{Subtree: &Subtree{NS: ourNS}, zone: e.zones[0], keeping: &keeping{signatures: make(map[string][]serve.Signature)}}
-	const names = 3*keptAtOnce - 1
-	for i := range names {
-		owner := fmt.Sprintf("_multi.z%04d.example.", i)
-		sub.keeping.owners = append(sub.keeping.owners, owner)
-		sub.keeping.signatures[owner] = nil
-	}
-	e.subtrees, e.leases = []*subtree{sub}, &leases{}
-	first := sub.keeping.owners[0]
-	for turn := range 3 {
-		some := sub.keeping.take()
-		if want := min(keptAtOnce, names-turn*keptAtOnce); len(some) != want {
-			t.Fatalf("Turn %d: expected %d names, got %d", turn, want, len(some))
-		}
-		if _, there := some[first]; there != (turn == 0) {
-			t.Errorf("Turn %d: expected each name once", turn)
-		}
-		e.keptSome(sub, nil)
-		last := turn == 2
-		want := keepGap
-		if last {
-			want = keepAfter
-		}
-		if wait := sub.keepAt.Sub(e.loop.now); wait != want || last != (sub.keeping == nil) {
-			t.Errorf("Turn %d: expected the next after %v, got %v", turn, want, wait)
+	sub := &subtree{Subtree: &Subtree{NS: ourNS}, zone: e.zones[0], view: new(serve.Subtree)}
+	e.subtrees = []*subtree{sub}
+	for range 2 {
+		sub.keeps, sub.keeping, sub.kept = true, &keeping{view: sub.view}, new(serve.Subtree)
+		e.keptSome(sub, errors.New("no"))
+		if sub.keeps || sub.keeping != nil || sub.kept != nil || !e.keepDue().Equal(e.loop.now.Add(keepRetry)) {
+			t.Errorf("Expected all to be kept anew after %v, got %+v", keepRetry, sub)
 		}
 	}
+	e.keptSome(sub, store.ErrRevoked) // another engine does it
+	if n := len(w.log.lines); n != 1 || !strings.Contains(w.log.lines[0], "are not kept in the state file") {
+		t.Errorf("Expected one line, got %q", w.log.lines)
+	}
+}
 
-	sub.keeping, sub.keepAt, e.loop.writeAt = &keeping{}, e.loop.now, e.loop.now.Add(writeGap)
-	if at := e.keepDue(); !at.Equal(e.loop.writeAt) {
-		t.Errorf("Expected to wait for the gap between writes until %v, got %v", e.loop.writeAt, at)
+// Signatures that are kept are written in turns, one domain at a time, and zones go
+// first.
+func TestKeepingTakesTurns(t *testing.T) {
+	w := newWorld(t)
+	e := New(w.config())
+	l := &e.loop
+	l.now = later()
+	const names = 3*keptAtOnce - 1
+	var owners []string
+	for i := range names {
+		owners = append(owners, fmt.Sprintf("_multi.z%04d.example.", i))
 	}
-	if e.keep(); sub.keeps {
-		t.Error("Expected nothing to be written before that")
+	view := new(serve.Subtree)
+	e.leases = &leases{}
+	for range 2 {
+		e.subtrees = append(e.subtrees, &subtree{Subtree: &Subtree{NS: ourNS}, zone: e.zones[0], view: view, keeping: &keeping{view, owners}})
 	}
-	e.loop.writeAt, e.loop.writes.running = e.loop.now, 1
-	if at := e.keepDue(); !at.IsZero() {
-		t.Errorf("Expected to wait for the write to end, got %v", at)
+	l.writes.limit = 0 // nothing is really written
+	sub := e.subtrees[0]
+	running := func() (n int) {
+		for _, t := range e.subtrees {
+			if t.keeps {
+				n++
+			}
+		}
+		return n
 	}
-	if e.keep(); sub.keeps {
-		t.Error("Expected one write at a time")
+	for name, busy := range map[string]func(){
+		"a zone is to be decided about": func() { l.dirty[e.zones[0]] = true },
+		"a write runs":                  func() { l.writes.running = 1 },
+		"a write was just now":          func() { l.writeAt = l.now.Add(writeGap) },
+		"others were kept just now":     func() { l.keptAt = l.now.Add(keepGap) },
+	} {
+		busy()
+		if e.keep(); running() > 0 {
+			t.Errorf("%s: expected nothing to be kept", name)
+		}
+		if at := e.keepDue(); !at.IsZero() && !at.After(l.now) {
+			t.Errorf("%s: expected the loop to wait for that, got %v", name, at)
+		}
+		clear(l.dirty)
+		l.writes.running, l.writeAt, l.keptAt = 0, l.now, l.now
+	}
+	for turn := range 3 {
+		e.keep()
+		if running() != 1 || !sub.keeps {
+			t.Fatalf("Turn %d: expected one domain's to be written, got %d", turn, running())
+		}
+		if got, want := len(sub.keeping.owners), max(names-(turn+1)*keptAtOnce, 0); got != want {
+			t.Fatalf("Turn %d: expected %d names to be left, got %d", turn, want, got)
+		}
+		if !l.writeAt.Equal(l.now.Add(writeGap)) || !l.keptAt.Equal(l.now.Add(keepGap)) {
+			t.Errorf("Turn %d: expected the gaps to begin", turn)
+		}
+		l.now = l.keptAt
+		e.keptSome(sub, nil)
+	}
+	if sub.kept != view || sub.keeping != nil || sub.keeps {
+		t.Error("Expected all to be kept")
 	}
 }

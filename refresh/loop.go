@@ -70,6 +70,7 @@ type loop struct {
 	lazy         map[*zone]bool // to be written with the next write
 	lazySince    time.Time
 	writeAt      time.Time // not before
+	keptAt       time.Time // nor signatures that are kept before this
 	writeFails   int
 	storeProblem string
 	buildAt      time.Time
@@ -272,9 +273,9 @@ func (e *Engine) turn() time.Duration {
 	}
 	e.poll()
 	paced := e.dispatchPaced()
-	e.keep()
 	e.write()
 	e.build()
+	e.keep()
 	e.refreshStatus()
 	if len(l.dirty) == 0 && l.writes.running == 0 && !l.lost {
 		e.config.Clock.handOver(l.clock)

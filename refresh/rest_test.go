@@ -39,7 +39,12 @@ func TestTheLoopComesToAllZonesAfterTheClockWasSet(t *testing.T) {
 	z := e.zones[0]
 	z.due, z.work = e.loop.now.Add(day), e.loop.now.Add(day)
 	e.loop.due.Push(z)
+	sub := &subtree{Subtree: &Subtree{NS: ourNS}, zone: z, probeAt: e.loop.now.Add(time.Minute), keepAt: e.loop.now.Add(time.Minute)}
+	e.subtrees = []*subtree{sub}
 	e.clockSet(time.Hour)
+	if want := e.loop.now.Add(time.Minute + time.Hour); !sub.probeAt.Equal(want) || !sub.keepAt.Equal(want) {
+		t.Errorf("Expected the signaling domain to be left alone for as long as before, until %v, got %v and %v", want, sub.probeAt, sub.keepAt)
+	}
 	if at := e.loop.now.Add(idle); z.work.After(at) || z.due.After(at) {
 		t.Errorf("Expected the zone to be come to by %v, got %v and %v", at, z.work, z.due)
 	}

@@ -61,7 +61,7 @@ func (e *Engine) resume() {
 		}
 		l.scanAt, l.writeAt, l.buildAt, l.statusAt, l.statusNext = l.now, l.now, l.now, l.now, l.now
 	}
-	for _, p := range []*pool{&l.looks, &l.probes, &l.parents, &l.sights, &l.notices, &l.writes, &l.scans, &l.builds} {
+	for _, p := range []*pool{&l.looks, &l.probes, &l.parents, &l.sights, &l.notices, &l.writes, &l.scans, &l.builds, &l.keeps} {
 		e.dispatch(p)
 	}
 }
@@ -76,9 +76,9 @@ func (e *Engine) clockSet(d time.Duration) {
 	case d.Abs() > time.Minute:
 		e.config.Log.Infof("The clock was set by %v", d.Round(time.Second))
 	}
-	move(d, &l.pollAt, &l.lazySince, &l.writeAt, &l.buildAt, &l.scanAt, &l.statusAt, &l.statusNext)
+	move(d, &l.pollAt, &l.lazySince, &l.writeAt, &l.keptAt, &l.buildAt, &l.scanAt, &l.statusAt, &l.statusNext)
 	for _, t := range e.subtrees {
-		move(d, &t.probeAt)
+		move(d, &t.probeAt, &t.keepAt)
 	}
 	for _, z := range e.zones {
 		move(d, &z.due, &z.work, &z.readAt) // all alike: the heap's order stays

@@ -61,7 +61,10 @@ func TestKeptSignatures(t *testing.T) {
 			}, apex + 2*each},
 		} {
 			f := newFixture(t, delegated, another, "example.com.")
-			kept := f.view.Signatures(nil)
+			kept := make(map[string][]Signature)
+			for _, owner := range f.view.Changed(nil) {
+				kept[owner] = f.view.Signatures(owner)
+			}
 			if len(kept) != 2 {
 				t.Fatalf("Expected the signatures of two names, got those of %d", len(kept))
 			}
@@ -88,19 +91,18 @@ func TestSignaturesThatChanged(t *testing.T) {
 	for _, delegated := range []bool{false, true} {
 		f := newFixture(t, delegated, another, "example.com.", "example.net.")
 		old := f.view
-		if changed := old.Signatures(old); len(changed) > 0 {
-			t.Errorf("Expected nothing to have changed, got %d names", len(changed))
+		if changed := old.Changed(old); len(changed) > 0 {
+			t.Errorf("Expected nothing to have changed, got %q", changed)
 		}
 		f.announced[1].TTL++
 		f.announced = f.announced[:2]
 		f.build(t)
-		changed := f.view.Signatures(old)
-		gone, stays := changed["_multi.example.net."+domain]
-		if len(changed["_multi.example.com."+domain]) == 0 || gone != nil || !stays {
-			t.Errorf("Delegated %v: expected one name to have changed and one to have gone, got %v", delegated, changed)
+		changed, gone := "_multi.example.com."+domain, "_multi.example.net."+domain
+		if got := f.view.Changed(old); !slices.Equal(got, []string{changed, gone}) {
+			t.Errorf("Delegated %v: expected %q and %q to have changed, got %q", delegated, changed, gone, got)
 		}
-		if _, there := changed["_multi."+another+domain]; there || len(changed) != 2 {
-			t.Errorf("Delegated %v: expected no other name, got %v", delegated, changed)
+		if len(f.view.Signatures(changed)) == 0 || len(f.view.Signatures(gone)) > 0 || len(f.view.Signatures(domain)) > 0 || len(f.view.Signatures("nowhere.")) > 0 {
+			t.Errorf("Delegated %v: expected signatures of %q alone", delegated, changed)
 		}
 	}
 }

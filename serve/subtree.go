@@ -264,38 +264,52 @@ func (n *node) types(further ...uint16) []uint16 {
 	return types
 }
 
-// Signatures returns the signatures over what s announces that old, which may be nil,
-// has not, by owner, for the next start (see Params.Kept). A name that has gone has
-// none. Those of the apex of a delegated zone, which are few, are left out.
-func (s *Subtree) Signatures(old *Subtree) map[string][]Signature {
-	changed := make(map[string][]Signature)
+// Changed returns the names whose signatures s and old, which may be nil, do not
+// share, in order: these are to be kept anew (see Params.Kept). The apex of a delegated
+// zone, of which there are few, is left out.
+func (s *Subtree) Changed(old *Subtree) []string {
+	var owners []string
+	for key, n := range s.nodes {
+		yield.ToQueries()
+		if n.announces(s) && (old == nil || old.nodes[key] != n) {
+			owners = append(owners, n.sets[0].owner)
+		}
+	}
 	if old != nil {
 		for key, n := range old.nodes {
 			yield.ToQueries()
-			if n.announces(old) && s.nodes[key] != n {
-				changed[n.sets[0].owner] = nil
+			if n.announces(old) && !s.nodes[key].announces(s) {
+				owners = append(owners, n.sets[0].owner)
 			}
 		}
 	}
-	for key, n := range s.nodes {
-		yield.ToQueries()
-		if !n.announces(s) || old != nil && old.nodes[key] == n {
-			continue
-		}
-		var sigs []Signature
-		for _, set := range n.sets {
-			sigs = append(sigs, set.kept()...)
-		}
-		if n.nsec != nil {
-			sigs = append(sigs, n.nsec.kept()...)
-		}
-		changed[n.sets[0].owner] = sigs
+	slices.Sort(owners)
+	return owners
+}
+
+// Signatures returns the signatures over what s announces at owner, none for a name
+// that Changed does not return.
+func (s *Subtree) Signatures(owner string) []Signature {
+	key, err := sortKey(owner)
+	if err != nil {
+		return nil
 	}
-	return changed
+	n := s.nodes[string(key)]
+	if !n.announces(s) {
+		return nil
+	}
+	var sigs []Signature
+	for _, set := range n.sets {
+		sigs = append(sigs, set.kept()...)
+	}
+	if n.nsec != nil {
+		sigs = append(sigs, n.nsec.kept()...)
+	}
+	return sigs
 }
 
 // announces reports whether n, a name in s, has data other than the apex of a zone.
-func (n *node) announces(s *Subtree) bool { return n != s.apex && len(n.sets) > 0 }
+func (n *node) announces(s *Subtree) bool { return n != nil && n != s.apex && len(n.sets) > 0 }
 
 // Renew returns when BuildSubtree has something to renew, the apex key sets of
 // a delegated zone apart. It is zero if there is nothing, ever.

@@ -14,9 +14,10 @@ import (
 )
 
 // announcedBucket holds our signatures over announcements: a bucket for each
-// signaling domain and zone that signs it, and in that a record for each name. All
+// [Domain], and in that a record for each name. All
 // of it can be made anew. So it is no part of the content that is verified as a
-// whole when the file is opened, and a record that cannot be relied on is as none.
+// whole when the file is opened, and a record that cannot be relied on is as none;
+// but the structure of the file is one, and damage to that is damage to all.
 var announcedBucket = []byte("announced")
 
 const (
@@ -31,9 +32,8 @@ const (
 	announcedFill = 0.9
 )
 
-// Domain identifies a signaling domain together with the zone that signs it, of
-// which key is the [Key].
-func Domain(domain, key string) string { return domain + " " + key }
+// Domain identifies a signaling domain together with the zone that signs it.
+func Domain(domain, zone string) string { return domain + " " + zone }
 
 // Announced returns our signatures over what was announced at owner, as PutAnnounced
 // was called with it, in a [Domain]. There are none if none are kept that can be

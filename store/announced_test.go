@@ -44,7 +44,7 @@ func TestAnnouncedSignaturesAreKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	l := acquire(t, path)
 	put(t, l, testZones(2, 1))
-	here, there := Domain(signed, Key(signed, hosts)), Domain(signed, Key("example.net.", hosts))
+	here, there := Domain(signed, signed), Domain(signed, "example.net.")
 	a, b := "_multi.a.example."+signed, "_multi.b.example."+signed
 	expectAnnounced(t, l, here, a, nil)
 	kept := map[string][]serve.Signature{a: announced(t, a, 4), b: announced(t, b, 1)}
@@ -93,7 +93,7 @@ func TestAnnouncedSignaturesAreKept(t *testing.T) {
 // made anew.
 func TestAnnouncedSignaturesThatCannotBeReadAreNone(t *testing.T) {
 	l := acquire(t, filepath.Join(t.TempDir(), "state.db"))
-	domain := Domain(signed, Key(signed, hosts))
+	domain := Domain(signed, signed)
 	a := "_multi.a.example." + signed
 	good, err := encodeAnnounced(announced(t, a, 2))
 	if err != nil {

@@ -3,6 +3,7 @@
 package yield
 
 import (
+	"errors"
 	"os"
 	"syscall"
 	"time"
@@ -22,13 +23,14 @@ func newPoll() func() time.Duration {
 	}
 	wait := func() (waited time.Duration, err error) {
 		var began time.Time
+		var failed error
 		octet := [1]byte{}
 		err = pipe.Read(func(fd uintptr) bool {
 			if began.IsZero() {
 				// Not before now: what the poller saw earlier has been forgotten.
 				began = time.Now()
-				_, err := w.Write(octet[:])
-				return err != nil
+				_, failed = w.Write(octet[:])
+				return failed != nil
 			}
 			for {
 				if _, err := syscall.Read(int(fd), octet[:]); err != syscall.EINTR {
@@ -36,7 +38,7 @@ func newPoll() func() time.Duration {
 				}
 			}
 		})
-		return time.Since(began), err
+		return time.Since(began), errors.Join(err, failed)
 	}
 	if _, err := wait(); err != nil {
 		return gosched // pipes are not waited for in that way here
