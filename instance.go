@@ -115,7 +115,7 @@ func (inst *instance) add(m *MSKE, s *stanza) error {
 	}
 	differences := make(map[*stanza]string)
 	for _, name := range s.zones {
-		yield.ToQueries() // on a reload there are some
+		yield.ToQueries() // there are some on a reload
 		if z := m.zones[name]; z != nil {
 			return fmt.Errorf("zone %s is already in the stanza at %s of this server block", name, z.stanza.where)
 		}

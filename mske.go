@@ -84,7 +84,7 @@ func (m *MSKE) connect(subtrees []*subtree) {
 	m.ask = m.asker()
 	m.sites = newSites()
 	for name, z := range m.zones {
-		yield.ToQueries() // on a reload there are some
+		yield.ToQueries() // there are some on a reload
 		m.sites.add(name, site{zone: z})
 	}
 	for _, s := range subtrees {

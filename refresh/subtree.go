@@ -55,7 +55,7 @@ func (e *Engine) connect() {
 	byWatcher := make(map[*keys.Watcher]*scan)
 	byNS := make(map[string][]*zone)
 	for _, z := range e.zones {
-		yield.ToQueries() // on a reload there are some
+		yield.ToQueries() // there are some on a reload
 		z.log = e.config.Log
 		byConfig[z.Zone] = z
 		s := byWatcher[z.Keys]

@@ -14,10 +14,10 @@ import (
 )
 
 // announcedBucket holds our signatures over announcements: a bucket for each
-// [Domain], and in that a record for each name. All
-// of it can be made anew. So it is no part of the content that is verified as a
-// whole when the file is opened, and a record that cannot be relied on is as none;
-// but the structure of the file is one, and damage to that is damage to all.
+// [Domain], and in that a record for each name. All of it can be made anew. So it is
+// no part of the content that is verified as a whole when the file is opened, and a
+// record that cannot be relied on is as none; but the structure of the file is one,
+// and damage to that is damage to all.
 var announcedBucket = []byte("announced")
 
 const (
