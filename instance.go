@@ -300,7 +300,7 @@ func (inst *instance) background() (refresh.Config, error) {
 	byZone := make(map[*zone]*refresh.Zone)
 	for _, z := range inst.all() {
 		yield.ToQueries()
-		fetcher, err := made.fetcher(z.stanza)
+		part, err := made.of(z.stanza)
 		if err != nil {
 			return refresh.Config{}, err
 		}
@@ -308,9 +308,9 @@ func (inst *instance) background() (refresh.Config, error) {
 			Name:        z.name,
 			Nameservers: z.stanza.nameservers,
 			Whole:       z.whole,
-			Keys:        made.watcher(z.stanza),
+			Keys:        part.watcher,
 			Ask:         z.block.ask,
-			Fetcher:     fetcher,
+			Fetcher:     part.fetcher,
 			CNS:         z.stanza.cns,
 			CNSType:     z.stanza.cnsType,
 			Store:       z.stanza.state,
@@ -319,11 +319,11 @@ func (inst *instance) background() (refresh.Config, error) {
 			TTL:         z.stanza.ttl,
 			MaxZoneTTL:  z.stanza.maxZoneTTL,
 			Lax:         z.stanza.lax,
-			Outside:     made.observer(fetcher, z.stanza.cnsType),
+			Outside:     part.observer,
 			Distrust:    z.stanza.distrust,
 			DeleteDS:    z.stanza.deleteDS,
 			Auto:        z.stanza.auto,
-			Notifier:    made.notifier(fetcher),
+			Notifier:    part.notifier,
 		}
 		config.Zones = append(config.Zones, r)
 		to.zones[r], byZone[z] = z, r
@@ -341,7 +341,7 @@ func (inst *instance) background() (refresh.Config, error) {
 	}
 	inst.former = nil
 	config.Publisher = to
-	inst.watchers = slices.Collect(maps.Values(made.watchers))
+	inst.watchers = made.watchers()
 	return config, nil
 }
 
@@ -376,11 +376,19 @@ func (inst *instance) formerView(s *subtree) *serve.Subtree {
 // parts are what several zones share while one engine runs.
 type parts struct {
 	former    []*keys.Watcher // of an engine before
-	watchers  map[*stanza]*keys.Watcher
-	fetchers  map[*stanza]*fetch.Fetcher
-	alike     map[string]*fetch.Fetcher // by how they fetch
+	stanzas   map[*stanza]*shared
+	fetchers  map[string]*fetch.Fetcher // by how they fetch
 	observers map[view]*observe.Observer
 	notifiers map[*fetch.Fetcher]*notify.Sender
+}
+
+// shared is what the zones of a stanza share. All but the watcher is also that of
+// stanzas which fetch in the same way.
+type shared struct {
+	watcher  *keys.Watcher // of its key files
+	fetcher  *fetch.Fetcher
+	observer *observe.Observer // looks at zones from outside by way of the fetcher
+	notifier *notify.Sender    // tells others of changes, whom the fetcher finds
 }
 
 // view is how zones are looked at from outside.
@@ -391,60 +399,57 @@ type view struct {
 
 func newParts(former []*keys.Watcher) *parts {
 	return &parts{
-		former:   former,
-		watchers: make(map[*stanza]*keys.Watcher), fetchers: make(map[*stanza]*fetch.Fetcher), alike: make(map[string]*fetch.Fetcher),
+		former: former, stanzas: make(map[*stanza]*shared), fetchers: make(map[string]*fetch.Fetcher),
 		observers: make(map[view]*observe.Observer), notifiers: make(map[*fetch.Fetcher]*notify.Sender),
 	}
 }
 
-// notifier returns what tells others of changes, who are found by way of f.
-func (p *parts) notifier(f *fetch.Fetcher) *notify.Sender {
+// of returns what the zones of s share.
+func (p *parts) of(s *stanza) (*shared, error) {
+	if known, ok := p.stanzas[s]; ok {
+		return known, nil
+	}
+	f, err := p.fetcher(s)
+	if err != nil {
+		return nil, err
+	}
+	v := view{f, s.cnsType}
+	if p.observers[v] == nil {
+		p.observers[v] = observe.New(f, observe.Options{CNSType: s.cnsType})
+	}
 	if p.notifiers[f] == nil {
 		p.notifiers[f] = notify.New(f, time.Now)
 	}
-	return p.notifiers[f]
-}
-
-// observer returns what looks at zones from outside by way of f.
-func (p *parts) observer(f *fetch.Fetcher, cnsType uint16) *observe.Observer {
-	v := view{f, cnsType}
-	if p.observers[v] == nil {
-		p.observers[v] = observe.New(f, observe.Options{CNSType: cnsType})
+	made := &shared{watcher: keys.NewWatcher(keys.Source{Files: s.files, Dirs: s.directories}), fetcher: f, observer: p.observers[v], notifier: p.notifiers[f]}
+	for _, former := range p.former {
+		made.watcher.Inherit(former)
 	}
-	return p.observers[v]
-}
-
-// watcher returns the watcher of the key files of s.
-func (p *parts) watcher(s *stanza) *keys.Watcher {
-	w, ok := p.watchers[s]
-	if !ok {
-		w = keys.NewWatcher(keys.Source{Files: s.files, Dirs: s.directories})
-		for _, former := range p.former {
-			w.Inherit(former)
-		}
-		p.watchers[s] = w
-	}
-	return w
+	p.stanzas[s] = made
+	return made, nil
 }
 
 // fetcher returns the fetcher of s. Stanzas that fetch in the same way share
 // one, and with it the cache of chains of trust.
 func (p *parts) fetcher(s *stanza) (*fetch.Fetcher, error) {
-	if f, ok := p.fetchers[s]; ok {
-		return f, nil
-	}
 	id := fmt.Sprintf("%q %q %d", s.resolvers, s.anchorFiles, s.port)
-	if f, ok := p.alike[id]; ok {
-		p.fetchers[s] = f
+	if f, ok := p.fetchers[id]; ok {
 		return f, nil
 	}
 	client, err := fetch.NewClient(s.resolvers, fetch.ClientOptions{})
 	if err != nil {
 		return nil, err
 	}
-	f := fetch.New(client, s.anchors, fetch.Options{Port: s.port, Unfit: reportResolver})
-	p.fetchers[s], p.alike[id] = f, f
-	return f, nil
+	p.fetchers[id] = fetch.New(client, s.anchors, fetch.Options{Port: s.port, Unfit: reportResolver})
+	return p.fetchers[id], nil
+}
+
+// watchers returns those of all stanzas.
+func (p *parts) watchers() []*keys.Watcher {
+	var all []*keys.Watcher
+	for _, s := range p.stanzas {
+		all = append(all, s.watcher)
+	}
+	return all
 }
 
 // reportResolver says that a resolver is not used (rule F10).

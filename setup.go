@@ -19,6 +19,7 @@ import (
 	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/validate"
+	"github.com/coredns-mske/mske/yield"
 )
 
 const pluginName = "mske"
@@ -128,6 +129,7 @@ func parseZones(args, serverBlockKeys []string) ([]string, error) {
 	var zones []string
 	seen := make(map[string]bool)
 	for _, arg := range from {
+		yield.ToQueries() // there are some on a reload
 		hosts := plugin.Host(arg).NormalizeExact()
 		if len(hosts) == 0 {
 			return nil, zoneError(arg, errNotDomainName)

@@ -29,7 +29,7 @@ type File struct {
 // they changed, at two system calls each. It matters for files that are
 // overwritten in place, which leaves their directory's time alone: with more
 // keys than that they are found in turn.
-const maxLooks = 2048
+const maxLooks = 1024
 
 // Note is something about key files that the operator has to know.
 type Note struct {

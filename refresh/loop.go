@@ -102,6 +102,11 @@ func (l *loop) init() {
 	l.lazy = make(map[*zone]bool)
 }
 
+// pools returns every pool of tasks.
+func (l *loop) pools() []*pool {
+	return []*pool{&l.looks, &l.probes, &l.parents, &l.sights, &l.notices, &l.writes, &l.scans, &l.builds, &l.keeps}
+}
+
 // pool bounds how many tasks of a kind run at once; the others wait in turn.
 type pool struct {
 	limit, running int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"io"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,4 +172,19 @@ func TestLoopEndsWhenItKeepsPanicking(t *testing.T) {
 			t.Error("Expected the work to have ended")
 		}
 	})
+}
+
+// A pool that is left out would not go on after the clock was wrong.
+func TestEveryPoolIsOneOfThePools(t *testing.T) {
+	var l loop
+	known := make(map[*pool]bool)
+	for _, p := range l.pools() {
+		known[p] = true
+	}
+	v := reflect.ValueOf(&l).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Type() == reflect.TypeFor[pool]() && !known[(*pool)(f.Addr().UnsafePointer())] {
+			t.Errorf("Expected %s among the pools", v.Type().Field(i).Name)
+		}
+	}
 }

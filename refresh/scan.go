@@ -10,7 +10,7 @@ import (
 const (
 	// minScan is the time between two looks at the key files. A directory that
 	// has not changed costs no more than that look.
-	minScan = time.Second
+	minScan = 500 * time.Millisecond
 
 	// scanShare is how many times as long as the last look it is at least:
 	// listing the files of a fleet takes a while, each time that one changes.

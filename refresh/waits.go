@@ -61,7 +61,7 @@ func (e *Engine) resume() {
 		}
 		l.scanAt, l.writeAt, l.buildAt, l.statusAt, l.statusNext = l.now, l.now, l.now, l.now, l.now
 	}
-	for _, p := range []*pool{&l.looks, &l.probes, &l.parents, &l.sights, &l.notices, &l.writes, &l.scans, &l.builds, &l.keeps} {
+	for _, p := range l.pools() {
 		e.dispatch(p)
 	}
 }
