@@ -126,8 +126,9 @@ func (s *scan) entry(d *directory, name string) {
 		if ext == privateExt || !ok || !s.wanted(id.zone) {
 			return
 		}
-		p = &pair{base: filepath.Join(d.path, base), zone: id.zone, dir: d, name: base}
-		d.pairs[base] = p
+		path := filepath.Join(d.path, base)
+		p = &pair{base: path, zone: id.zone, dir: d, name: path[len(path)-len(base):]} // one string, not two
+		d.pairs[p.name] = p
 		s.add(p)
 	}
 	if ext == publicExt {

@@ -310,3 +310,35 @@ func TestKeysAreInCanonicalOrder(t *testing.T) {
 		}
 	}
 }
+
+// What a peer announces anew is in memory once, and only what is the same.
+func TestCollectKeepsWhatIsTheSame(t *testing.T) {
+	a, b := Key{Flags: 256, Algorithm: 13, PublicKey: "AAAA"}, Key{Flags: 257, Algorithm: 13, PublicKey: "BBBB"}
+	was := Announcement{DNSKEY: []Key{a}, CDNSKEY: []Key{b}, CDS: []DS{{KeyTag: 1, Digest: "00"}}}
+	p := Peer{Announcement: was}
+	for _, tt := range []struct {
+		name              string
+		is                Announcement
+		dnskey, key, dses bool // whether it is what was
+	}{
+		{"nothing new", Announcement{DNSKEY: []Key{a}, CDNSKEY: []Key{b}, CDS: []DS{{KeyTag: 1, Digest: "00"}}}, true, true, true},
+		{"another key", Announcement{DNSKEY: []Key{b}, CDNSKEY: []Key{b}, CDS: []DS{{KeyTag: 1, Digest: "00"}}}, false, true, true},
+		{"one more entry", Announcement{DNSKEY: []Key{a}, CDNSKEY: []Key{b, a}, CDS: []DS{{KeyTag: 1, Digest: "00"}}}, true, false, true},
+		{"another digest", Announcement{DNSKEY: []Key{a}, CDNSKEY: []Key{b}, CDS: []DS{{KeyTag: 1, Digest: "01"}}}, true, true, false},
+	} {
+		next, _ := p.Collect(tt.is, time.Unix(1, 0), time.Hour)
+		got := next.Announcement
+		if !slices.Equal(got.DNSKEY, tt.is.DNSKEY) || !slices.Equal(got.CDNSKEY, tt.is.CDNSKEY) || !slices.Equal(got.CDS, tt.is.CDS) {
+			t.Errorf("%s: expected what was announced, got %+v", tt.name, got)
+		}
+		if same := &got.DNSKEY[0] == &was.DNSKEY[0]; same != tt.dnskey {
+			t.Errorf("%s: expected DNSKEY as it was in memory: %v", tt.name, tt.dnskey)
+		}
+		if same := &got.CDNSKEY[0] == &was.CDNSKEY[0]; same != tt.key {
+			t.Errorf("%s: expected CDNSKEY as it was in memory: %v", tt.name, tt.key)
+		}
+		if same := &got.CDS[0] == &was.CDS[0]; same != tt.dses {
+			t.Errorf("%s: expected CDS as it was in memory: %v", tt.name, tt.dses)
+		}
+	}
+}

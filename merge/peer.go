@@ -34,7 +34,7 @@ type Retiring struct {
 // same content signed earlier opens no door to a replay (rule F8). p itself is
 // not changed.
 func (p Peer) Collect(a Announcement, now time.Time, maxZoneTTL time.Duration) (Peer, Change) {
-	next := Peer{Host: p.Host, Announcement: a, Collected: now}
+	next := Peer{Host: p.Host, Announcement: a.sharing(p.Announcement), Collected: now}
 	next.Announcement.Inception = a.Inception.latest(p.Announcement.Inception)
 	wait := maxZoneTTL + max(p.Announcement.TTL, a.TTL)
 
@@ -55,6 +55,21 @@ func (p Peer) Collect(a Announcement, now time.Time, maxZoneTTL time.Duration) (
 		}
 	}
 	return next, difference(p, next)
+}
+
+// sharing returns a in the memory of known, as far as they say the same: what a
+// fleet's peers announce hardly ever changes, and is collected again and again.
+func (a Announcement) sharing(known Announcement) Announcement {
+	if slices.Equal(a.DNSKEY, known.DNSKEY) {
+		a.DNSKEY = known.DNSKEY
+	}
+	if slices.Equal(a.CDNSKEY, known.CDNSKEY) {
+		a.CDNSKEY = known.CDNSKEY
+	}
+	if slices.Equal(a.CDS, known.CDS) {
+		a.CDS = known.CDS
+	}
+	return a
 }
 
 // dnskeys returns the keys of p that belong into the joint DNSKEY set.
