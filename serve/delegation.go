@@ -129,7 +129,7 @@ func (a *Apex) substitute(section []dns.RR, do bool) []dns.RR {
 	if first < 0 {
 		return nil
 	}
-	out := make([]dns.RR, 0, len(section)+a.NS.count(true))
+	out := make([]dns.RR, 0, len(section)+len(a.NS.marks))
 	for i, rr := range section {
 		sig, ok := rr.(*dns.RRSIG)
 		switch {

@@ -291,7 +291,7 @@ func (m *message) authority(set *RRset, asked bool) {
 	m.whole += set.length(n) + n*(end-at-pointerSize)
 	m.buf = append(m.buf[:end], set.wire(n)[pointerSize:]...)
 	for i := range n - 1 { // the first has the name itself
-		owner := end - pointerSize + int(set.mark(i).end)
+		owner := end - pointerSize + int(set.marks[i].end)
 		binary.BigEndian.PutUint16(m.buf[owner:], 0xC000|uint16(at))
 	}
 }

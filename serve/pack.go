@@ -97,16 +97,16 @@ func (p *packer) with(sigs []Signature, signer string) *RRset {
 		padding := base64.StdEncoding.DecodedLen(len(text)) - len(octets)
 		p.mark(len(p.wire)-start+padding, text)
 	}
-	texts := uint32(len(p.wire))
+	s := &RRset{owner: p.owner, signer: signer, rrtype: p.rrtype, records: uint16(p.records), marks: slices.Clip(slices.Clone(p.marks))}
+	for i := range s.marks {
+		s.marks[i].text += uint32(len(p.wire))
+	}
 	p.wire = append(p.wire, p.text...)
 	for _, sig := range sigs {
 		p.wire = append(p.wire, sig.Over[:]...)
 	}
-	for _, m := range p.marks {
-		m.text += texts
-		p.wire = m.appendTo(p.wire)
-	}
-	return &RRset{owner: p.owner, signer: signer, rrtype: p.rrtype, records: uint16(p.records), all: uint32(len(p.marks)), data: string(p.wire)}
+	s.data = string(p.wire)
+	return s
 }
 
 // is reports whether s is the RRset that with would return.

@@ -14,7 +14,6 @@
 package serve
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -31,16 +30,16 @@ type RRset struct {
 	signer  string // of all signatures, "" without any
 	rrtype  uint16
 	records uint16 // how many come before the signatures
-	all     uint32 // and with these
 
 	// data is all records on the wire, then what of them messages have as text:
 	// the keys, digests and signatures in base64 or hexadecimal, then a Digest for
-	// each signature, then a mark for each record.
+	// each signature.
 	//
 	// On the wire, each has a pointer to the question's name for its owner. No
 	// names in them are compressed: so the spelling of the question does not reach
 	// them.
-	data string
+	data  string
+	marks []mark // one for each record
 }
 
 // mark says where a record is.
@@ -52,22 +51,6 @@ type mark struct {
 	length uint32
 }
 
-// markSize is how many octets a mark has in data.
-const markSize = 12
-
-// appendTo appends m as it is in data.
-func (m mark) appendTo(data []byte) []byte {
-	data = binary.BigEndian.AppendUint32(data, m.end)
-	data = binary.BigEndian.AppendUint32(data, m.text)
-	return binary.BigEndian.AppendUint32(data, m.length)
-}
-
-// mark returns that of one record.
-func (s *RRset) mark(i int) mark {
-	m := s.data[len(s.data)-(int(s.all)-i)*markSize:]
-	return mark{end: uint32At(m, 0), text: uint32At(m, 4), length: uint32At(m, 8)}
-}
-
 // recordHeader is how many octets of a record come before its rdata, after a
 // pointer for its owner.
 const recordHeader = pointerSize + 10
@@ -75,24 +58,24 @@ const recordHeader = pointerSize + 10
 // count returns how many records a client gets.
 func (s *RRset) count(do bool) int {
 	if do {
-		return int(s.all)
+		return len(s.marks)
 	}
 	return int(s.records)
 }
 
 // wire returns the octets of the first n records, of which there is one.
-func (s *RRset) wire(n int) string { return s.data[:s.mark(n-1).end] }
+func (s *RRset) wire(n int) string { return s.data[:s.marks[n-1].end] }
 
 // length returns how many octets miekg/dns reckons these to be.
-func (s *RRset) length(n int) int { return int(s.mark(n - 1).length) }
+func (s *RRset) length(n int) int { return int(s.marks[n-1].length) }
 
 // octets returns those of one record.
 func (s *RRset) octets(i int) string {
 	start := uint32(0)
 	if i > 0 {
-		start = s.mark(i - 1).end
+		start = s.marks[i-1].end
 	}
-	return s.data[start:s.mark(i).end]
+	return s.data[start:s.marks[i].end]
 }
 
 // rdata returns the rdata of one record.
@@ -103,20 +86,20 @@ func (s *RRset) ttl(i int) uint32 { return uint32At(s.octets(i), pointerSize+4) 
 
 // text returns what of a record messages have as text.
 func (s *RRset) text(i int) string {
-	start := s.mark(int(s.all) - 1).end
+	start := s.marks[len(s.marks)-1].end
 	if i > 0 {
-		start = s.mark(i - 1).text
+		start = s.marks[i-1].text
 	}
-	return s.data[start:s.mark(i).text]
+	return s.data[start:s.marks[i].text]
 }
 
 // signatures returns how many there are.
-func (s *RRset) signatures() int { return int(s.all) - int(s.records) }
+func (s *RRset) signatures() int { return len(s.marks) - int(s.records) }
 
 // signature returns a signature as it is kept.
 func (s *RRset) signature(i int) Signature {
 	at := int(s.records) + i
-	over := int(s.mark(int(s.all)-1).text) + i*len(Digest{})
+	over := int(s.marks[len(s.marks)-1].text) + i*len(Digest{})
 	return Signature{
 		Owner: s.owner, TTL: s.ttl(at), rdata: s.rdata(at),
 		Over: Digest([]byte(s.data[over : over+len(Digest{})])),
@@ -228,7 +211,7 @@ func (s *RRset) unpack(i int, owner string) dns.RR {
 // owner as appendTo makes them, the first of them at least, and nothing in them
 // has changed.
 func (s *RRset) holds(section []dns.RR, owner string) bool {
-	if len(section) == 0 || len(section) > int(s.all) {
+	if len(section) == 0 || len(section) > len(s.marks) {
 		return false
 	}
 	for i, rr := range section {
