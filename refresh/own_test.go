@@ -403,3 +403,21 @@ func TestKeyWhoseFileIsPostponedStaysWhileCachesMayNeedIt(t *testing.T) {
 		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
 	})
 }
+
+// Key files are looked at twice a second, and what is found is written at once: so
+// there is time left of the two seconds in which a fleet's new key is to be served,
+// for listing its files and for the disk.
+func TestNewKeyIsServedWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		published := with(w.ksk, w.zsk.ID())
+		for _, after := range []time.Duration{0, 130 * time.Millisecond, 290 * time.Millisecond, 410 * time.Millisecond} {
+			w.pass(after)
+			published = append(published, w.newKey(zoneName, 256).ID())
+			w.pass(750 * time.Millisecond)
+			w.expectKeys(published, with(w.ksk))
+			w.pass(time.Minute)
+		}
+	})
+}
