@@ -14,6 +14,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/internal/daemon"
 	"github.com/coredns-mske/mske/serve"
 )
 
@@ -157,7 +158,7 @@ func TestShutdownLeavesNothingRunning(t *testing.T) {
 func TestStartupFailsOnADamagedDefaultStateFile(t *testing.T) {
 	p := newProvider(t)
 	writeFile(t, filepath.Join(p.dir, defaultState), strings.Repeat("this is no database. ", 1000))
-	_, err := caddy.Start(input(strings.ReplaceAll(p.watched(t, ""), "PORT", freePort(t))))
+	_, err := caddy.Start(input(strings.ReplaceAll(p.watched(t, ""), "PORT", daemon.FreePort(t))))
 	if err == nil || !strings.Contains(err.Error(), "plugin/mske: ") || !strings.Contains(err.Error(), defaultState) {
 		t.Errorf("Expected an error of mske that names the file, got %v", err)
 	}

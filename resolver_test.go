@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/internal/daemon"
 	"github.com/coredns-mske/mske/merge"
 )
 
@@ -18,7 +19,7 @@ import (
 // F10): the operator has to hear of it, and peers are not blamed.
 func TestUnusableResolverIsReported(t *testing.T) {
 	started := make(chan struct{})
-	stub := &dns.Server{Addr: "127.0.0.1:" + freePort(t), Net: "udp", NotifyStartedFunc: func() { close(started) },
+	stub := &dns.Server{Addr: "127.0.0.1:" + daemon.FreePort(t), Net: "udp", NotifyStartedFunc: func() { close(started) },
 		Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
 			w.WriteMsg(new(dns.Msg).SetReply(r)) // without any record
 		})}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +29,8 @@ import (
 	_ "github.com/coredns/coredns/plugin/view"
 
 	"github.com/miekg/dns"
+
+	"github.com/coredns-mske/mske/internal/daemon"
 )
 
 func init() {
@@ -52,7 +53,7 @@ type server struct {
 // loopback address.
 func start(t testing.TB, corefile string) *server {
 	t.Helper()
-	port := freePort(t)
+	port := daemon.FreePort(t)
 	s := &server{t: t, addr: net.JoinHostPort("127.0.0.1", port)}
 	inst, err := caddy.Start(input(strings.ReplaceAll(corefile, "PORT", port)))
 	if err != nil {
@@ -88,26 +89,6 @@ func (s *server) shutdown() {
 
 func input(corefile string) caddy.Input {
 	return caddy.CaddyfileInput{Filepath: "Corefile", Contents: []byte(corefile), ServerTypeName: "dns"}
-}
-
-// freePort returns a port that is free for UDP and TCP on the loopback address.
-func freePort(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		p, err := net.ListenPacket("udp", l.Addr().String())
-		if err != nil {
-			continue
-		}
-		defer p.Close()
-		return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	}
-	t.Fatal("no port is free for both UDP and TCP")
-	return ""
 }
 
 // question returns a question with the DO bit as asked.

@@ -70,7 +70,7 @@ func (n *network) startUnbound(last int, lines ...string) *daemon.Daemon {
   use-syslog: no
   do-daemonize: no
   do-ip6: no
-  do-not-query-localhost: no
+  `+daemon.UnboundSourcePorts+`  do-not-query-localhost: no
   access-control: 127.0.0.0/8 allow
   module-config: "validator iterator"
   trust-anchor-file: "%s"
@@ -166,7 +166,7 @@ func (n *network) startRecursor(last int) *daemon.Daemon {
 	n.write(filepath.Join(dir, "anchors.lua"), fmt.Sprintf("clearTA()\naddTA('.', %q)\n", n.rootDS()))
 	n.write(filepath.Join(dir, "recursor.conf"), fmt.Sprintf(`local-address=%s
 local-port=%s
-daemon=no
+`+daemon.RecursorSourcePorts+`daemon=no
 write-pid=no
 socket-dir=%s
 threads=1

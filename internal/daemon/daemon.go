@@ -6,12 +6,9 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,9 +34,6 @@ const (
 
 	// logTail is how much of a log is shown, in octets.
 	logTail = 6000
-
-	// firstPort and lastPort bound FreePort: below Linux's ephemeral ports.
-	firstPort, lastPort = 10000, 30000
 )
 
 // Daemon is a running program.
@@ -178,25 +172,4 @@ func Ask(addr, name string, qtype uint16) (*dns.Msg, error) {
 		m, _, err = client.Exchange(q, addr)
 	}
 	return m, err
-}
-
-// FreePort returns a port that is free on all of loopback, for UDP and TCP, and
-// that no client is given as its source port.
-func FreePort(tb testing.TB) string {
-	tb.Helper()
-	for range 20 {
-		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort))
-		l, err := net.Listen("tcp", ":"+port)
-		if err != nil {
-			continue
-		}
-		p, err := net.ListenPacket("udp", ":"+port)
-		l.Close()
-		if err == nil {
-			p.Close()
-			return port
-		}
-	}
-	tb.Fatal("Found no port that is free for both UDP and TCP")
-	return ""
 }

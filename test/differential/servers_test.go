@@ -210,7 +210,7 @@ func (b *batch) startUnbound() {
   use-syslog: no
   do-daemonize: no
   do-ip6: no
-  do-not-query-localhost: no
+  `+daemon.UnboundSourcePorts+`  do-not-query-localhost: no
   access-control: 127.0.0.0/8 allow
   module-config: "validator iterator"
   trust-anchor-file: "%s"
@@ -244,7 +244,7 @@ func (b *batch) startRecursor() {
 	b.write("recursor/anchors.lua", fmt.Sprintf("clearTA()\naddTA('.', \"%d %d %d %s\")\n", ds.KeyTag, ds.Algorithm, ds.DigestType, ds.Digest))
 	b.write("recursor/recursor.conf", fmt.Sprintf(`local-address=%s
 local-port=%s
-daemon=no
+`+daemon.RecursorSourcePorts+`daemon=no
 write-pid=no
 socket-dir=%s
 threads=1

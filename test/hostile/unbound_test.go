@@ -71,7 +71,7 @@ func startUnbound(tb testing.TB, s *server) unbound {
   use-syslog: no
   do-daemonize: no
   do-ip6: no
-  do-not-query-localhost: no
+  `+daemon.UnboundSourcePorts+`  do-not-query-localhost: no
   access-control: 127.0.0.0/8 allow
   module-config: "validator iterator"
   trust-anchor-file: "%s"

@@ -54,7 +54,7 @@ func (w *world) startUnbound(name string, last int, lines ...string) *resolver {
   use-syslog: no
   do-daemonize: no
   do-ip6: no
-  num-threads: 1
+  `+daemon.UnboundSourcePorts+`  num-threads: 1
   do-not-query-localhost: no
   access-control: 127.0.0.0/8 allow
   module-config: "validator iterator"
@@ -84,7 +84,7 @@ func (w *world) startRecursor(name string, last int, cold bool) *resolver {
 	w.write(filepath.Join(dir, "anchors.lua"), fmt.Sprintf("clearTA()\naddTA('.', %q)\n", w.rootDS()))
 	w.write(filepath.Join(dir, "recursor.conf"), fmt.Sprintf(`local-address=%s
 local-port=53
-daemon=no
+`+daemon.RecursorSourcePorts+`daemon=no
 write-pid=no
 socket-dir=%s
 threads=1
