@@ -79,8 +79,8 @@ func (e *Engine) writeDue() time.Time {
 	switch {
 	case l.writes.running > 0: // its end is an event
 		return time.Time{}
-	case len(l.dirty) > 0:
-		return l.writeAt
+	case l.deciding():
+		return latest(l.writeAt, l.now)
 	case len(l.lazy) > 0:
 		return latest(l.writeAt, l.lazySince.Add(lazyWrite))
 	}
@@ -91,24 +91,27 @@ func (e *Engine) writeDue() time.Time {
 // of it stored and published.
 func (e *Engine) write() {
 	l := &e.loop
-	if at := e.writeDue(); len(l.dirty)+len(l.lazy) == 0 || l.writes.running > 0 || at.After(l.now) {
+	if at := e.writeDue(); at.IsZero() || at.After(l.now) {
 		return
 	}
-	if jobs := e.jobs(); len(jobs) > 0 {
-		l.writeAt = l.now.Add(writeGap)
-		e.submit(&l.writes, task{
-			run: func(context.Context) func() {
-				err := e.commit(jobs)
-				return func() { e.committed(jobs, err) }
-			},
-			fail: func() {
-				for _, j := range jobs {
-					j.err = errInternal // nobody knows how far it came
-				}
-				e.committed(jobs, errInternal)
-			},
-		})
+	jobs := e.jobs()
+	if len(jobs) == 0 {
+		e.endStart()
+		return
 	}
+	l.writeAt = l.now.Add(writeGap)
+	e.submit(&l.writes, task{
+		run: func(context.Context) func() {
+			err := e.commit(jobs)
+			return func() { e.committed(jobs, err) }
+		},
+		fail: func() {
+			for _, j := range jobs {
+				j.err = errInternal // nobody knows how far it came
+			}
+			e.committed(jobs, errInternal)
+		},
+	})
 }
 
 // jobs returns the commits of zones that are to be written, as many as fit
@@ -132,6 +135,11 @@ func (e *Engine) jobs() []*job {
 				jobs = append(jobs, j)
 			}
 		})
+	}
+	first := l.undecided[:min(len(l.undecided), maxBatch/2)]
+	l.undecided = l.undecided[len(first):]
+	for _, z := range first {
+		decide(z)
 	}
 	for z := range l.dirty {
 		if decide(z); len(jobs) == maxBatch {
@@ -363,6 +371,7 @@ func (e *Engine) committed(jobs []*job, err error) {
 		yield.ToQueries()
 		e.protect(j.zone, func() { e.publish(j) })
 	}
+	e.endStart()
 }
 
 // reportStore says whether the store works, and when to try again.
@@ -377,7 +386,9 @@ func (e *Engine) reportStore(err error) {
 		return
 	}
 	l.writeFails++
-	l.writeAt = l.now.Add(after(writeRetry, l.writeFails))
+	if !l.starting { // others are to be announced all the same
+		l.writeAt = l.now.Add(after(writeRetry, l.writeFails))
+	}
 	if l.storeProblem != err.Error() {
 		e.config.Log.Errorf("%v; keys are added to what is served, but none is removed until it can be written", err)
 	}

@@ -72,12 +72,15 @@ func (k *keeping) take() []string {
 func (e *Engine) keepDue() time.Time {
 	var next time.Time
 	l := &e.loop
+	if l.starting {
+		return next
+	}
 	for _, t := range e.subtrees {
 		switch {
 		case t.keeps: // its end is an event
 		case t.keeping == nil && t.view != t.kept:
 			next = earliest(next, t.keepAt)
-		case t.keeping != nil && l.writes.running == 0 && len(l.dirty) == 0: // else something else is to happen first
+		case t.keeping != nil && l.writes.running == 0 && !l.deciding(): // else something else is to happen first
 			next = earliest(next, latest(l.keptAt, l.writeAt))
 		}
 	}
@@ -88,12 +91,15 @@ func (e *Engine) keepDue() time.Time {
 // after that. All that is written keeps to one gap, and zones go first.
 func (e *Engine) keep() {
 	l := &e.loop
+	if l.starting {
+		return
+	}
 	for _, t := range e.subtrees {
 		switch {
 		case t.keeps:
 		case t.keeping == nil && t.view != t.kept && !t.keepAt.After(l.now):
 			e.prepareKeeping(t)
-		case t.keeping != nil && l.writes.running == 0 && len(l.dirty) == 0 && !l.writeAt.After(l.now) && !l.keptAt.After(l.now):
+		case t.keeping != nil && l.writes.running == 0 && !l.deciding() && !l.writeAt.After(l.now) && !l.keptAt.After(l.now):
 			e.keepSome(t)
 		}
 	}

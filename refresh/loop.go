@@ -67,6 +67,8 @@ type loop struct {
 	lost         bool           // the right to write is another engine's
 	now          time.Time      // by the clock, without a reading of time elapsed
 	dirty        map[*zone]bool // to be decided and written now
+	undecided    []*zone        // the same, some at a time: nothing of them is known to have changed
+	starting     bool           // not all that were are decided about, see decideLater
 	lazy         map[*zone]bool // to be written with the next write
 	lazySince    time.Time
 	writeAt      time.Time // not before
@@ -101,6 +103,9 @@ func (l *loop) init() {
 	l.dirty = make(map[*zone]bool)
 	l.lazy = make(map[*zone]bool)
 }
+
+// deciding reports whether there are zones to be decided about now.
+func (l *loop) deciding() bool { return len(l.dirty)+len(l.undecided) > 0 }
 
 // pools returns every pool of tasks.
 func (l *loop) pools() []*pool {
@@ -282,7 +287,7 @@ func (e *Engine) turn() time.Duration {
 	e.build()
 	e.keep()
 	e.refreshStatus()
-	if len(l.dirty) == 0 && l.writes.running == 0 && !l.lost {
+	if !l.deciding() && l.writes.running == 0 && !l.lost {
 		e.config.Clock.handOver(l.clock)
 	}
 

@@ -227,6 +227,7 @@ func (e *Engine) Start() error {
 	e.takeOver(stored)
 	if !slow {
 		e.restore(stored)
+		e.decideAtStart()
 		e.wg.Go(e.run)
 		return nil
 	}
@@ -234,6 +235,7 @@ func (e *Engine) Start() error {
 	e.wg.Go(func() {
 		if e.scanLater() {
 			e.guard(nil, func() { e.restore(stored) })
+			e.decideLater()
 			e.run()
 		}
 	})

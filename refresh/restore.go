@@ -39,7 +39,7 @@ func (e *Engine) takeOver(stored map[string]record) {
 // are stored, before our keys have been read. Where these are not enough, as for a
 // new zone or after a long time, it reads the keys of those zones alone.
 func (e *Engine) foretell() {
-	e.status.Store(&Status{Phases: map[string]int{}, Problems: []string{"our keys are being read: what was served last is served"}})
+	e.status.Store(&Status{Phases: map[string]int{}, Problems: []string{"the server has just begun: what was served last is served"}})
 	e.publishLast(e.zones, func(z *zone) *job {
 		if !e.loop.clock.right() {
 			return z.storedJob(z.facts.state.Saved)
@@ -78,9 +78,8 @@ func (e *Engine) commitAll() {
 	}
 }
 
-// restore publishes what was served last for every zone. Then it publishes what
-// only needs the plugins behind ours to be asked, if these answer at once: new
-// zones, and our announcements. stored is what takeOver was called with.
+// restore publishes what was served last for every zone. stored is what takeOver
+// was called with.
 func (e *Engine) restore(stored map[string]record) {
 	e.readClock()
 	e.publishLast(e.zones, func(z *zone) *job {
@@ -101,6 +100,11 @@ func (e *Engine) restore(stored map[string]record) {
 		e.announceable(z)
 		e.loop.dirty[z] = true
 	}
+}
+
+// decideAtStart publishes, after restore, what only needs the plugins behind ours
+// to be asked, if these answer at once: new zones, and our announcements.
+func (e *Engine) decideAtStart() {
 	if !e.loop.clock.right() {
 		e.loop.news = true
 		e.refreshStatus()
@@ -113,6 +117,24 @@ func (e *Engine) restore(stored map[string]record) {
 	}
 	e.buildAtStart()
 	e.refreshStatus()
+}
+
+// decideLater has the loop decide about every zone, after restore, some at a time:
+// in a fleet that takes long, and meanwhile keys change and others have news. Until
+// then nothing is announced anew, since what is not decided about would be denied.
+func (e *Engine) decideLater() {
+	clear(e.loop.dirty)
+	e.loop.undecided, e.loop.starting = e.zones, true
+}
+
+// endStart lets our announcements be made once every zone was decided about and
+// what came of it published.
+func (e *Engine) endStart() {
+	if !e.loop.starting || len(e.loop.undecided) > 0 {
+		return
+	}
+	e.loop.starting = false
+	e.scheduleSubtrees()
 }
 
 // publishLast publishes for zones what the job of serving each as it was served

@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -139,3 +140,104 @@ func TestManyKeysThatCannotBeReachedAreAnErrorAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A fleet is decided about some at a time after its keys were read. What had not been
+// decided about would be denied, so that all is announced at once, and then it is ready.
+func TestAFleetIsAnnouncedAsAWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.withSignaling()
+		c := w.config()
+		dir := w.fleet(&c, maxBatch+1)
+		e := New(c)
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Minute)
+		e.Stop()
+		all := len(w.subtree().Changed(nil))
+		if all <= maxBatch {
+			t.Fatalf("Expected every zone to be announced, got %d names", all)
+		}
+
+		w.crowd()
+		ours, fleets := keys.NewWatcher(keys.Source{Dirs: []string{w.dir}}), keys.NewWatcher(keys.Source{Dirs: []string{dir}})
+		for _, z := range c.Zones {
+			if z.Keys = fleets; z == w.zone || z.Whole {
+				z.Keys = ours
+			}
+		}
+		e = New(c)
+		published := 0
+		w.out.onSubtree = func(s *serve.Subtree) {
+			published++
+			if n := len(s.Changed(nil)); n != all {
+				t.Errorf("Expected %d announcements, got %d", all, n)
+			}
+			if published == 1 && e.Status().Ready {
+				t.Error("Ready before anything was announced")
+			}
+		}
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.Stop)
+		w.pass(10 * time.Second)
+		if published == 0 {
+			t.Error("Nothing was announced")
+		}
+		w.expectReady(e, true)
+		expectLog(t, w.log, 0, "Internal error")
+	})
+}
+
+// What changes while a fleet is decided about does not wait for the end of that.
+func TestAKeyThatComesGoesBeforeTheRestOfAFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.config()
+		w.fleet(&c, maxBatch+1)
+		e := New(c)
+		e.readClock()
+		e.decideLater()
+		last := e.zones[len(e.zones)-1]
+		e.loop.dirty[last] = true
+		e.jobs()
+		if e.loop.dirty[last] || len(e.loop.undecided) < maxBatch/2 {
+			t.Errorf("Expected it to be decided about first, got %t, %d zones left", !e.loop.dirty[last], len(e.loop.undecided))
+		}
+		turns := 0
+		for ; len(e.loop.undecided) > 0; turns++ {
+			if at := e.writeDue(); at.IsZero() || at.After(e.loop.now) {
+				t.Fatalf("Expected the rest to be decided about at once, got %v", at)
+			}
+			e.jobs()
+		}
+		if turns < 2 {
+			t.Errorf("Expected to hear what else there is in between, got %d turns", turns)
+		}
+	})
+}
+
+// A disk that is full does not keep what is stored from being announced.
+func TestAFleetIsAnnouncedThoughTheDiskIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.engine()
+		e.readClock()
+		e.decideLater()
+		e.reportStore(errDiskFull)
+		if at := e.writeDue(); at.After(e.loop.now) {
+			t.Errorf("Expected the zones to be decided about at once, got in %v", at.Sub(e.loop.now))
+		}
+		e.jobs()
+		e.endStart()
+		e.reportStore(errDiskFull)
+		e.loop.dirty[e.zones[0]] = true
+		if at := e.writeDue(); !at.After(e.loop.now) {
+			t.Error("Expected the disk to be tried again later")
+		}
+	})
+}
+
+var errDiskFull = errors.New("no space left on device")

@@ -33,7 +33,7 @@ func (e *Engine) Status() Status { return *e.status.Load() }
 // more often than zones are polled.
 func (e *Engine) refreshStatus() {
 	l := &e.loop
-	if !l.news {
+	if !l.news || e.beginning() {
 		l.statusAt = time.Time{}
 		return
 	}
@@ -47,6 +47,11 @@ func (e *Engine) refreshStatus() {
 	l.news, l.statusAt, l.statusNext = false, time.Time{}, l.now.Add(e.pollEvery)
 	s := e.summarize()
 	e.status.Store(&s)
+}
+
+// beginning reports whether the status is still the one of the start.
+func (e *Engine) beginning() bool {
+	return e.loop.clock.right() && (e.loop.starting || slices.ContainsFunc(e.subtrees, (*subtree).fresh))
 }
 
 func (e *Engine) summarize() Status {

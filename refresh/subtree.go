@@ -133,6 +133,9 @@ func (t *subtree) ready() bool {
 // buildDue returns when subtrees are to be built or probed next.
 func (e *Engine) buildDue() time.Time {
 	var next time.Time
+	if e.loop.starting {
+		return next
+	}
 	for _, t := range e.subtrees {
 		if t.dirty && !t.running && t.ready() {
 			next = earliest(next, latest(e.loop.buildAt, e.loop.now))
@@ -140,7 +143,7 @@ func (e *Engine) buildDue() time.Time {
 		if !t.running {
 			next = earliest(next, t.renewAt)
 		}
-		if !t.probing {
+		if !t.probing && !t.fresh() {
 			next = earliest(next, t.probeAt)
 		}
 	}
@@ -151,9 +154,12 @@ func (e *Engine) buildDue() time.Time {
 // and every one that is due probed.
 func (e *Engine) build() {
 	now := e.loop.now
+	if e.loop.starting {
+		return
+	}
 	for _, t := range e.subtrees {
 		t.dirty = t.dirty || due(t.renewAt, now)
-		if due(t.probeAt, now) && !t.probing {
+		if due(t.probeAt, now) && !t.probing && !t.fresh() {
 			e.probe(t)
 		}
 	}
@@ -182,15 +188,27 @@ func (e *Engine) build() {
 	}
 }
 
-// buildAtStart builds the subtrees that nobody has to be asked for.
-func (e *Engine) buildAtStart() {
+// scheduleSubtrees says when the subtrees are to be looked at and kept first.
+func (e *Engine) scheduleSubtrees() {
 	for _, t := range e.subtrees {
 		t.probeAt, t.keepAt = e.loop.now.Add(probeDelay), e.loop.now.Add(keepAfter)
+	}
+}
+
+// buildAtStart builds the subtrees that nobody has to be asked for.
+func (e *Engine) buildAtStart() {
+	e.scheduleSubtrees()
+	for _, t := range e.subtrees {
 		if t.dirty && t.ready() {
 			s, err := e.builder(t)()
 			e.built(t, s, err)
 		}
 	}
+}
+
+// fresh reports whether t is about to be built for the first time.
+func (t *subtree) fresh() bool {
+	return t.view == nil && !t.failed && (t.running || t.dirty && t.ready())
 }
 
 // builder returns a function that builds t as it is to be now. It may be

@@ -202,7 +202,8 @@ type outlet struct {
 	history  []*serve.Apex
 	subtrees map[*Subtree]*serve.Subtree
 
-	onPublish func() // if it is there, before each
+	onPublish func()               // if it is there, before each
+	onSubtree func(*serve.Subtree) // likewise
 }
 
 // PublishApex implements the Publisher interface.
@@ -218,6 +219,9 @@ func (o *outlet) PublishApex(z *Zone, a *serve.Apex) {
 
 // PublishSubtree implements the Publisher interface.
 func (o *outlet) PublishSubtree(t *Subtree, s *serve.Subtree) {
+	if o.onSubtree != nil {
+		o.onSubtree(s)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.subtrees[t] = s
@@ -346,10 +350,11 @@ func (w *world) config() Config {
 	return Config{Zones: zones, Subtrees: w.subs, Publisher: w.out, Log: w.log, Built: w.built, Observer: w.observer, Clock: w.clock}
 }
 
-// fleet adds n zones like that of the world to c, each with a key and CNS.
-func (w *world) fleet(c *Config, n int, cns ...string) {
+// fleet adds n zones like that of the world to c, each with a key and CNS. It
+// returns the directory of the keys.
+func (w *world) fleet(c *Config, n int, cns ...string) (dir string) {
 	w.t.Helper()
-	dir := w.t.TempDir()
+	dir = w.t.TempDir()
 	watcher := keys.NewWatcher(keys.Source{Dirs: []string{dir}})
 	for i := range n {
 		name := fmt.Sprintf("z%d.example.org.", i)
@@ -360,6 +365,7 @@ func (w *world) fleet(c *Config, n int, cns ...string) {
 		z.Name, z.Ask, z.Keys = name, back.ask, watcher
 		c.Zones = append(c.Zones, &z)
 	}
+	return dir
 }
 
 // engine returns an engine that reads the clock of the world.
