@@ -135,11 +135,17 @@ func (e *Engine) jobs() []*job {
 				jobs = append(jobs, j)
 			}
 		})
+		if !z.decided {
+			z.decided = true
+			e.wake(z, e.loop.now)
+		}
 	}
 	first := l.undecided[:min(len(l.undecided), maxBatch/2)]
 	l.undecided = l.undecided[len(first):]
 	for _, z := range first {
-		decide(z)
+		if !z.decided {
+			decide(z)
+		}
 	}
 	for z := range l.dirty {
 		if decide(z); len(jobs) == maxBatch {

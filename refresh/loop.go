@@ -338,9 +338,14 @@ func (e *Engine) rush(z *zone, at time.Time) {
 	}
 }
 
-// attend does what there is to do for z, unless it is left alone.
+// attend does what there is to do for z, unless it is left alone. Before anything
+// else that is to decide about it: what others announce is judged by our keys.
 func (e *Engine) attend(z *zone) {
-	z.work = e.loop.now.Add(e.rest) // unless tick says otherwise
+	z.work = e.loop.now.Add(e.rest) // unless tick or the decision says otherwise
+	if !z.decided {
+		e.loop.dirty[z] = true
+		return
+	}
 	e.protect(z, func() { e.tick(z) })
 	if z.broken() {
 		e.loop.news = e.loop.news || z.notes.index("internal") < 0

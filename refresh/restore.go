@@ -124,6 +124,9 @@ func (e *Engine) decideAtStart() {
 // then nothing is announced anew, since what is not decided about would be denied.
 func (e *Engine) decideLater() {
 	clear(e.loop.dirty)
+	for _, z := range e.zones {
+		z.decided = false // what was before was without our keys
+	}
 	e.loop.undecided, e.loop.starting = e.zones, true
 }
 

@@ -219,6 +219,30 @@ func TestAKeyThatComesGoesBeforeTheRestOfAFleet(t *testing.T) {
 	})
 }
 
+// What others announce is judged by our keys, which are not known before.
+func TestAZoneIsDecidedAboutBeforeItIsLookedAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.engine()
+		defer e.Stop()
+		e.readClock()
+		e.decideLater()
+		z := e.zones[0]
+		e.loop.due.Push(z)
+		e.attend(z)
+		if z.asking || !e.loop.dirty[z] {
+			t.Fatalf("Expected a decision first, got asking %t, to be decided %t", z.asking, e.loop.dirty[z])
+		}
+		e.jobs()
+		if z.work.After(e.loop.now) {
+			t.Fatalf("Expected the zone to be looked after at once then, got in %v", z.work.Sub(e.loop.now))
+		}
+		if e.attend(z); !z.asking {
+			t.Error("Expected it to be looked after then")
+		}
+	})
+}
+
 // A disk that is full does not keep what is stored from being announced.
 func TestAFleetIsAnnouncedThoughTheDiskIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

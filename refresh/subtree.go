@@ -179,7 +179,9 @@ func (e *Engine) build() {
 				s, err := build()
 				took := time.Since(began)
 				return func() {
-					e.loop.buildAt = latest(e.loop.buildAt, e.loop.now.Add(buildShare*took))
+					if t.view != nil { // what follows the first one takes no longer than what changes
+						e.loop.buildAt = latest(e.loop.buildAt, e.loop.now.Add(buildShare*took))
+					}
 					e.built(t, s, err)
 				}
 			},

@@ -55,6 +55,7 @@ type zone struct {
 	signAt      time.Time              // when a signature is due
 	fetching    map[string]*collection // by host
 	notes       notes
+	decided     bool        // about since the start, so that local is known
 	local       merge.Local // our part of what is served
 	silent      bool        // it cannot be announced anywhere
 	announcedIn []*subtree
