@@ -62,7 +62,7 @@ func TestTheLoopListensBetweenZones(t *testing.T) {
 	e.loop.clock.state = clockRight
 	e.loop.scanAt, e.loop.pollAt, e.loop.statusNext = e.loop.now.Add(day), e.loop.now.Add(day), e.loop.now.Add(day)
 	for _, z := range e.zones {
-		z.due, z.work, z.panics = e.loop.now, e.loop.now, maxPanics
+		z.due, z.work, z.panics, z.decided = e.loop.now, e.loop.now, maxPanics, true
 		e.loop.due.Push(z)
 	}
 	left := func() (n int) {
