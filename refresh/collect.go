@@ -94,7 +94,7 @@ func (z *zone) newCollection(host string, now time.Time) *collection {
 		z.say("incapable "+host, levelWarning, "", "no keys can be collected from %s: %v", host, err)
 		return nil
 	}
-	c := &collection{host: host, next: now}
+	c := &collection{host: host, next: now, notified: z.notified.Load()}
 	if i := peer(z.facts.state.Peers, host); i >= 0 {
 		if last := z.facts.state.Peers[i].Collected; !last.After(now) {
 			c.asked = last

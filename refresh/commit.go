@@ -94,28 +94,25 @@ func (e *Engine) write() {
 	if at := e.writeDue(); at.IsZero() || at.After(l.now) {
 		return
 	}
-	jobs := e.jobs()
-	if len(jobs) == 0 {
-		e.endStart()
-		return
+	if jobs := e.jobs(); len(jobs) > 0 {
+		l.writeAt = l.now.Add(writeGap)
+		e.submit(&l.writes, task{
+			run: func(context.Context) func() {
+				err := e.commit(jobs)
+				return func() { e.committed(jobs, err) }
+			},
+			fail: func() {
+				for _, j := range jobs {
+					j.err = errInternal // nobody knows how far it came
+				}
+				e.committed(jobs, errInternal)
+			},
+		})
 	}
-	l.writeAt = l.now.Add(writeGap)
-	e.submit(&l.writes, task{
-		run: func(context.Context) func() {
-			err := e.commit(jobs)
-			return func() { e.committed(jobs, err) }
-		},
-		fail: func() {
-			for _, j := range jobs {
-				j.err = errInternal // nobody knows how far it came
-			}
-			e.committed(jobs, errInternal)
-		},
-	})
 }
 
-// jobs returns the commits of zones that are to be written, as many as fit
-// into one write.
+// jobs decides about zones, at most as many as fit into one write, so that the loop
+// goes on soon, and returns the commits of those that are to be written.
 func (e *Engine) jobs() []*job {
 	l := &e.loop
 	var jobs []*job
@@ -148,7 +145,7 @@ func (e *Engine) jobs() []*job {
 		}
 	}
 	for z := range l.dirty {
-		if decide(z); len(jobs) == maxBatch {
+		if decide(z); decided >= maxBatch {
 			return jobs
 		}
 	}
@@ -377,7 +374,6 @@ func (e *Engine) committed(jobs []*job, err error) {
 		yield.ToQueries()
 		e.protect(j.zone, func() { e.publish(j) })
 	}
-	e.endStart()
 }
 
 // reportStore says whether the store works, and when to try again.
@@ -391,8 +387,10 @@ func (e *Engine) reportStore(err error) {
 		l.writeFails, l.storeProblem = 0, ""
 		return
 	}
-	l.writeFails++
-	if !l.starting { // others are to be announced all the same
+	if l.starting { // the other zones are to be announced all the same, at once
+		l.writeFails = 1
+	} else {
+		l.writeFails++
 		l.writeAt = l.now.Add(after(writeRetry, l.writeFails))
 	}
 	if l.storeProblem != err.Error() {

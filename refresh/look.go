@@ -165,7 +165,7 @@ func (e *Engine) lookAtStart() {
 	defer cancel()
 	var looks []func() func()
 	for _, z := range e.zones {
-		if z.Whole || len(z.facts.state.Joint.DNSKEY) > 0 {
+		if z.Whole || z.facts.looked || len(z.facts.state.Joint.DNSKEY) > 0 {
 			continue
 		}
 		o := e.chainOptions(z)

@@ -68,7 +68,7 @@ type loop struct {
 	now          time.Time      // by the clock, without a reading of time elapsed
 	dirty        map[*zone]bool // to be decided and written now
 	undecided    []*zone        // the same, some at a time: nothing of them is known to have changed
-	starting     bool           // not all that were are decided about, see decideLater
+	starting     bool           // until all zones are decided about and that is published
 	lazy         map[*zone]bool // to be written with the next write
 	lazySince    time.Time
 	writeAt      time.Time // not before
@@ -283,7 +283,9 @@ func (e *Engine) turn() time.Duration {
 	}
 	e.poll()
 	paced := e.dispatchPaced()
+	e.endStart() // of what was written
 	e.write()
+	e.endStart() // of what needed no write
 	e.build()
 	e.keep()
 	e.refreshStatus()
@@ -343,8 +345,7 @@ func (e *Engine) rush(z *zone, at time.Time) {
 func (e *Engine) attend(z *zone) {
 	z.work = e.loop.now.Add(e.rest) // unless tick or the decision says otherwise
 	if !z.decided {
-		e.loop.dirty[z] = true
-		return
+		return // it is among those that are to be
 	}
 	e.protect(z, func() { e.tick(z) })
 	if z.broken() {

@@ -77,6 +77,9 @@ func (e *Engine) answer(z *zone) {
 		c.notified = true
 		e.loop.fetches.hurry(c)
 	}
+	if !z.decided {
+		e.loop.dirty[z] = true // before the others
+	}
 	e.wake(z, e.loop.now)
 }
 

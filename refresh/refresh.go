@@ -224,6 +224,8 @@ func (e *Engine) Start() error {
 	for _, path := range leases.paths {
 		e.wg.Go(func() { leases.watch(path, e.ctx.Done()) })
 	}
+	e.loop.starting = true
+	e.status.Store(&Status{Phases: map[string]int{}, Problems: []string{"the server has just begun: what was served last is served"}})
 	e.takeOver(stored)
 	if !slow {
 		e.restore(stored)

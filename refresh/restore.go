@@ -39,7 +39,6 @@ func (e *Engine) takeOver(stored map[string]record) {
 // are stored, before our keys have been read. Where these are not enough, as for a
 // new zone or after a long time, it reads the keys of those zones alone.
 func (e *Engine) foretell() {
-	e.status.Store(&Status{Phases: map[string]int{}, Problems: []string{"the server has just begun: what was served last is served"}})
 	e.publishLast(e.zones, func(z *zone) *job {
 		if !e.loop.clock.right() {
 			return z.storedJob(z.facts.state.Saved)
@@ -69,9 +68,11 @@ func (e *Engine) foretell() {
 	e.commitAll()
 }
 
-// commitAll decides about all zones that something changed for.
+// commitAll decides about all zones that something changed for, or that were not
+// decided about yet, for which it does not matter whether they can be stored.
 func (e *Engine) commitAll() {
-	for len(e.loop.dirty) > 0 && e.loop.writeFails == 0 && !e.loop.lost && e.ctx.Err() == nil {
+	l := &e.loop
+	for (len(l.undecided) > 0 || len(l.dirty) > 0 && l.writeFails == 0) && !l.lost && e.ctx.Err() == nil {
 		if jobs := e.jobs(); len(jobs) > 0 {
 			e.committed(jobs, e.commit(jobs))
 		}
@@ -98,31 +99,12 @@ func (e *Engine) restore(stored map[string]record) {
 			z.resigned = !slices.EqualFunc(z.made.Signatures(), r.Signatures, sameSignature)
 		}
 		e.announceable(z)
-		e.loop.dirty[z] = true
 	}
 }
 
-// decideAtStart publishes, after restore, what only needs the plugins behind ours
-// to be asked, if these answer at once: new zones, and our announcements.
-func (e *Engine) decideAtStart() {
-	if !e.loop.clock.right() {
-		e.loop.news = true
-		e.refreshStatus()
-		return
-	}
-	e.lookAtStart()
-	e.commitAll()
-	if e.ctx.Err() != nil {
-		return
-	}
-	e.buildAtStart()
-	e.refreshStatus()
-}
-
-// decideLater has the loop decide about every zone, after restore, some at a time:
-// in a fleet that takes long, and meanwhile keys change and others have news. Until
-// then nothing is announced anew, since what is not decided about would be denied.
-func (e *Engine) decideLater() {
+// undecide has every zone decided about. Until that is done nothing is announced
+// anew, since what is not decided about would be denied.
+func (e *Engine) undecide() {
 	clear(e.loop.dirty)
 	for _, z := range e.zones {
 		z.decided = false // what was before was without our keys
@@ -130,14 +112,41 @@ func (e *Engine) decideLater() {
 	e.loop.undecided, e.loop.starting = e.zones, true
 }
 
-// endStart lets our announcements be made once every zone was decided about and
-// what came of it published.
-func (e *Engine) endStart() {
-	if !e.loop.starting || len(e.loop.undecided) > 0 {
+// decideAtStart publishes, after restore, what only needs the plugins behind ours
+// to be asked, if these answer at once: new zones, and our announcements.
+func (e *Engine) decideAtStart() {
+	e.undecide()
+	if !e.loop.clock.right() {
+		e.loop.news = true
+		e.refreshStatus()
 		return
 	}
-	e.loop.starting = false
-	e.scheduleSubtrees()
+	e.lookAtStart()
+	e.commitAll()
+	if e.endStart(); e.loop.starting {
+		return // it is not to go on
+	}
+	e.buildAtStart()
+	e.refreshStatus()
+}
+
+// decideLater leaves that, after restore, to the loop, but for new zones: in a fleet
+// it takes long, and meanwhile keys change and others have news.
+func (e *Engine) decideLater() {
+	if e.loop.clock.right() {
+		e.lookAtStart()
+	}
+	e.undecide()
+}
+
+// endStart lets our announcements be made once every zone was decided about and
+// what came of it is published.
+func (e *Engine) endStart() {
+	l := &e.loop
+	if l.starting && len(l.undecided) == 0 && l.writes.running == 0 {
+		l.starting = false
+		e.scheduleSubtrees()
+	}
 }
 
 // publishLast publishes for zones what the job of serving each as it was served

@@ -141,6 +141,16 @@ func TestManyKeysThatCannotBeReachedAreAnErrorAtOnce(t *testing.T) {
 	})
 }
 
+// rereads lets the next engine for c read all keys, those of the fleet in dir.
+func (w *world) rereads(c Config, dir string) {
+	ours, fleets := keys.NewWatcher(keys.Source{Dirs: []string{w.dir}}), keys.NewWatcher(keys.Source{Dirs: []string{dir}})
+	for _, z := range c.Zones {
+		if z.Keys = fleets; z == w.zone || z.Whole {
+			z.Keys = ours
+		}
+	}
+}
+
 // A fleet is decided about some at a time after its keys were read. What had not been
 // decided about would be denied, so that all is announced at once, and then it is ready.
 func TestAFleetIsAnnouncedAsAWhole(t *testing.T) {
@@ -161,12 +171,7 @@ func TestAFleetIsAnnouncedAsAWhole(t *testing.T) {
 		}
 
 		w.crowd()
-		ours, fleets := keys.NewWatcher(keys.Source{Dirs: []string{w.dir}}), keys.NewWatcher(keys.Source{Dirs: []string{dir}})
-		for _, z := range c.Zones {
-			if z.Keys = fleets; z == w.zone || z.Whole {
-				z.Keys = ours
-			}
-		}
+		w.rereads(c, dir)
 		e = New(c)
 		published := 0
 		w.out.onSubtree = func(s *serve.Subtree) {
@@ -199,7 +204,7 @@ func TestAKeyThatComesGoesBeforeTheRestOfAFleet(t *testing.T) {
 		w.fleet(&c, maxBatch+1)
 		e := New(c)
 		e.readClock()
-		e.decideLater()
+		e.undecide()
 		last := e.zones[len(e.zones)-1]
 		e.loop.dirty[last] = true
 		e.jobs()
@@ -216,6 +221,12 @@ func TestAKeyThatComesGoesBeforeTheRestOfAFleet(t *testing.T) {
 		if turns < 2 {
 			t.Errorf("Expected to hear what else there is in between, got %d turns", turns)
 		}
+		for _, z := range e.zones {
+			e.loop.dirty[z] = true
+		}
+		if e.jobs(); len(e.loop.dirty) != len(e.zones)-maxBatch {
+			t.Errorf("Expected %d of %d zones to be decided about at once, got %d left", maxBatch, len(e.zones), len(e.loop.dirty))
+		}
 	})
 }
 
@@ -226,12 +237,14 @@ func TestAZoneIsDecidedAboutBeforeItIsLookedAfter(t *testing.T) {
 		e := w.engine()
 		defer e.Stop()
 		e.readClock()
-		e.decideLater()
+		e.undecide()
 		z := e.zones[0]
 		e.loop.due.Push(z)
-		e.attend(z)
-		if z.asking || !e.loop.dirty[z] {
-			t.Fatalf("Expected a decision first, got asking %t, to be decided %t", z.asking, e.loop.dirty[z])
+		if e.attend(z); z.asking || len(e.loop.dirty) > 0 {
+			t.Fatal("Expected a decision first, in turn")
+		}
+		if e.answer(z); !e.loop.dirty[z] {
+			t.Error("Expected it to be decided about next after a NOTIFY")
 		}
 		e.jobs()
 		if z.work.After(e.loop.now) {
@@ -249,15 +262,16 @@ func TestAFleetIsAnnouncedThoughTheDiskIsFull(t *testing.T) {
 		w := newWorld(t)
 		e := w.engine()
 		e.readClock()
-		e.decideLater()
+		e.undecide()
 		e.reportStore(errDiskFull)
-		if at := e.writeDue(); at.After(e.loop.now) {
-			t.Errorf("Expected the zones to be decided about at once, got in %v", at.Sub(e.loop.now))
+		e.reportStore(errDiskFull)
+		if at := e.writeDue(); at.After(e.loop.now) || e.loop.writeFails != 1 {
+			t.Errorf("Expected the zones to be decided about at once, got in %v, and %d failures", at.Sub(e.loop.now), e.loop.writeFails)
 		}
 		e.jobs()
 		e.endStart()
-		e.reportStore(errDiskFull)
 		e.loop.dirty[e.zones[0]] = true
+		e.reportStore(errDiskFull)
 		if at := e.writeDue(); !at.After(e.loop.now) {
 			t.Error("Expected the disk to be tried again later")
 		}
@@ -265,3 +279,158 @@ func TestAFleetIsAnnouncedThoughTheDiskIsFull(t *testing.T) {
 }
 
 var errDiskFull = errors.New("no space left on device")
+
+// expectWhole fails the test if ever less is announced than all.
+func (w *world) expectWhole(all int) (published *int) {
+	published = new(int)
+	w.out.onSubtree = func(s *serve.Subtree) {
+		*published++
+		if n := len(s.Changed(nil)); n != all {
+			w.t.Errorf("Expected %d names that are announced, got %d", all, n)
+		}
+	}
+	return published
+}
+
+// A zone that is not announced is denied, with proof.
+func TestNothingIsDeniedWhenTheClockBecomesRight(t *testing.T) {
+	for _, slow := range []bool{false, true} {
+		t.Run(fmt.Sprintf("slow %t", slow), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				back := &chainZone{name: "example.net.", serial: 1, ns: []string{ourNS}}
+				ksk, zsk := w.newKey(back.name, 257), w.newKey(back.name, 256)
+				back.keys, back.signers = []*keys.Key{ksk, zsk}, []*keys.Key{zsk}
+				z := *w.zone
+				z.Name, z.Ask = back.name, back.ask
+				w.more, w.subs = append(w.more, &z), append(w.subs, &Subtree{NS: ourNS, Zone: &z})
+				w.start().Stop()
+				published := w.expectWhole(len(w.subtree().Changed(nil)))
+				w.setClock(-2 * day)
+				w.built = time.Now()
+				if slow {
+					w.crowd()
+				}
+				e := w.start()
+				w.setClock(0)
+				for range 1200 {
+					w.pass(100 * time.Millisecond)
+					if e.Status().Ready && *published == 0 {
+						t.Fatal("Ready before anything is announced")
+					}
+				}
+				w.expectReady(e, true)
+				if *published == 0 {
+					t.Error("Nothing is announced")
+				}
+			})
+		})
+	}
+}
+
+func TestNothingIsDeniedAfterAStartWithoutAStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.withSignaling()
+		c := w.config()
+		dir := w.fleet(&c, maxBatch+maxBatch/2)
+		e := New(c)
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Minute)
+		e.Stop()
+		published := w.expectWhole(len(w.subtree().Changed(nil)))
+		time.Sleep(40 * day) // all is to be signed, and so written
+		path, away := c.Zones[0].Store, false
+		w.out.onPublish = func() {
+			if !away {
+				away = true
+				if err := os.Rename(path, path+".away"); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		w.rereads(c, dir)
+		e = New(c)
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.Stop)
+		w.pass(time.Minute)
+		if *published == 0 || w.log.count("ERROR", "none is removed until it can be written") == 0 {
+			t.Errorf("Expected all to be announced though nothing can be written, got it %d times", *published)
+		}
+	})
+}
+
+// A signaling domain that is given up holds up what is said of all others.
+func TestABrokenZoneDoesNotHoldUpTheStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.withSignaling()
+		e := w.engine()
+		e.readClock()
+		sub := e.subtrees[0]
+		sub.running = true
+		if !e.beginning() {
+			t.Error("Expected the status to wait for what is announced")
+		}
+		sub.zone.panics = maxPanics
+		if e.beginning() {
+			t.Error("Expected the status not to wait for what never comes")
+		}
+	})
+}
+
+func TestSubtreesAreNotLookedAtBeforeTheyMayBeBuilt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.withSignaling()
+		e := w.engine()
+		e.readClock()
+		sub := e.subtrees[0]
+		sub.renewAt, e.loop.buildAt = e.loop.now.Add(-time.Second), e.loop.now.Add(time.Minute)
+		if at := e.buildDue(); !at.Equal(e.loop.buildAt) {
+			t.Errorf("Expected the loop to sleep until then, got %v", at.Sub(e.loop.now))
+		}
+	})
+}
+
+// What a NOTIFY says before a host was asked at all since the start is not answered
+// from a cache either.
+func TestTheFirstCollectionKnowsOfANotify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.engine()
+		e.readClock()
+		z := e.zones[0]
+		if c := z.newCollection(theirNS, e.loop.now); c.notified {
+			t.Error("Nobody said that there is something new")
+		}
+		z.notified.Store(true)
+		if c := z.newCollection(theirNS, e.loop.now); !c.notified {
+			t.Error("Expected it to be collected past all caches")
+		}
+	})
+}
+
+func TestAClockThatBecomesRightDoesNotEndTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.setClock(-2 * day)
+		e := w.engine()
+		e.loop.clock = e.config.Clock.takeOver(time.Now())
+		e.loop.starting = true
+		e.readClock()
+		if s := e.Status(); !s.Behind {
+			t.Errorf("Expected the clock to be wrong, got %q", s.Problems)
+		}
+		w.setClock(0)
+		w.pass(time.Minute)
+		e.readClock()
+		if s := e.Status(); !e.loop.clock.right() || s.Ready {
+			t.Errorf("Expected a clock that is right, got %t, and zones that have not been decided about, got ready %t", e.loop.clock.right(), s.Ready)
+		}
+	})
+}

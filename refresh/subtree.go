@@ -140,8 +140,8 @@ func (e *Engine) buildDue() time.Time {
 		if t.dirty && !t.running && t.ready() {
 			next = earliest(next, latest(e.loop.buildAt, e.loop.now))
 		}
-		if !t.running {
-			next = earliest(next, t.renewAt)
+		if !t.running && !t.renewAt.IsZero() {
+			next = earliest(next, latest(t.renewAt, e.loop.buildAt))
 		}
 		if !t.probing && !t.fresh() {
 			next = earliest(next, t.probeAt)
@@ -199,7 +199,6 @@ func (e *Engine) scheduleSubtrees() {
 
 // buildAtStart builds the subtrees that nobody has to be asked for.
 func (e *Engine) buildAtStart() {
-	e.scheduleSubtrees()
 	for _, t := range e.subtrees {
 		if t.dirty && t.ready() {
 			s, err := e.builder(t)()
@@ -210,7 +209,7 @@ func (e *Engine) buildAtStart() {
 
 // fresh reports whether t is about to be built for the first time.
 func (t *subtree) fresh() bool {
-	return t.view == nil && !t.failed && (t.running || t.dirty && t.ready())
+	return t.view == nil && !t.failed && !t.zone.broken() && (t.running || t.dirty && t.ready())
 }
 
 // builder returns a function that builds t as it is to be now. It may be

@@ -31,8 +31,10 @@ func (e *Engine) readClock() {
 	default:
 		return // start, see restore
 	}
-	s := e.summarize()
-	e.status.Store(&s)
+	if !e.beginning() {
+		s := e.summarize()
+		e.status.Store(&s)
+	}
 }
 
 // settle finds out whether the clock has been right for long enough that time
