@@ -160,6 +160,7 @@ func TestAFleetIsAnnouncedAsAWhole(t *testing.T) {
 		c := w.config()
 		dir := w.fleet(&c, maxBatch+1)
 		e := New(c)
+		e.scanEvery = time.Hour
 		if err := e.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -173,6 +174,7 @@ func TestAFleetIsAnnouncedAsAWhole(t *testing.T) {
 		w.crowd()
 		w.rereads(c, dir)
 		e = New(c)
+		e.scanEvery = time.Hour
 		published := 0
 		w.out.onSubtree = func(s *serve.Subtree) {
 			published++
@@ -311,7 +313,13 @@ func TestNothingIsDeniedWhenTheClockBecomesRight(t *testing.T) {
 				if slow {
 					w.crowd()
 				}
-				e := w.start()
+				e := w.engine()
+				e.scanEvery = time.Hour
+				if err := e.Start(); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(e.Stop)
+				w.pass(time.Minute)
 				w.setClock(0)
 				for range 1200 {
 					w.pass(100 * time.Millisecond)
@@ -335,6 +343,7 @@ func TestNothingIsDeniedAfterAStartWithoutAStore(t *testing.T) {
 		c := w.config()
 		dir := w.fleet(&c, maxBatch+maxBatch/2)
 		e := New(c)
+		e.scanEvery = time.Hour
 		if err := e.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -353,6 +362,7 @@ func TestNothingIsDeniedAfterAStartWithoutAStore(t *testing.T) {
 		}
 		w.rereads(c, dir)
 		e = New(c)
+		e.scanEvery = time.Hour
 		if err := e.Start(); err != nil {
 			t.Fatal(err)
 		}
