@@ -141,6 +141,28 @@ func TestManyKeysThatCannotBeReachedAreAnErrorAtOnce(t *testing.T) {
 	})
 }
 
+// runFleet runs an engine for a fleet of n zones that it adds to c, for a minute. It
+// returns the directory of their keys, and how many names were announced then.
+func (w *world) runFleet(c *Config, n int) (dir string, announced int) {
+	w.t.Helper()
+	dir = w.fleet(c, n)
+	w.startWith(*c).Stop()
+	return dir, len(w.subtree().Changed(nil))
+}
+
+// startWith starts an engine for c that reads keys once, and lets a minute pass.
+func (w *world) startWith(c Config) *Engine {
+	w.t.Helper()
+	e := New(c)
+	e.scanEvery = time.Hour
+	if err := e.Start(); err != nil {
+		w.t.Fatalf("Expected the engine to start, got %v", err)
+	}
+	w.t.Cleanup(e.Stop)
+	w.pass(time.Minute)
+	return e
+}
+
 // rereads lets the next engine for c read all keys, those of the fleet in dir.
 func (w *world) rereads(c Config, dir string) {
 	ours, fleets := keys.NewWatcher(keys.Source{Dirs: []string{w.dir}}), keys.NewWatcher(keys.Source{Dirs: []string{dir}})
@@ -152,45 +174,22 @@ func (w *world) rereads(c Config, dir string) {
 }
 
 // A fleet is decided about some at a time after its keys were read. What had not been
-// decided about would be denied, so that all is announced at once, and then it is ready.
+// decided about would be denied, so that all is announced at once.
 func TestAFleetIsAnnouncedAsAWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withSignaling()
 		c := w.config()
-		dir := w.fleet(&c, maxBatch+1)
-		e := New(c)
-		e.scanEvery = time.Hour
-		if err := e.Start(); err != nil {
-			t.Fatal(err)
-		}
-		w.pass(time.Minute)
-		e.Stop()
-		all := len(w.subtree().Changed(nil))
+		dir, all := w.runFleet(&c, maxBatch+1)
 		if all <= maxBatch {
 			t.Fatalf("Expected every zone to be announced, got %d names", all)
 		}
 
 		w.crowd()
 		w.rereads(c, dir)
-		e = New(c)
-		e.scanEvery = time.Hour
-		published := 0
-		w.out.onSubtree = func(s *serve.Subtree) {
-			published++
-			if n := len(s.Changed(nil)); n != all {
-				t.Errorf("Expected %d announcements, got %d", all, n)
-			}
-			if published == 1 && e.Status().Ready {
-				t.Error("Ready before anything was announced")
-			}
-		}
-		if err := e.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(e.Stop)
-		w.pass(10 * time.Second)
-		if published == 0 {
+		published := w.expectWhole(all)
+		e := w.startWith(c)
+		if *published == 0 {
 			t.Error("Nothing was announced")
 		}
 		w.expectReady(e, true)
@@ -341,15 +340,8 @@ func TestNothingIsDeniedAfterAStartWithoutAStore(t *testing.T) {
 		w := newWorld(t)
 		w.withSignaling()
 		c := w.config()
-		dir := w.fleet(&c, maxBatch+maxBatch/2)
-		e := New(c)
-		e.scanEvery = time.Hour
-		if err := e.Start(); err != nil {
-			t.Fatal(err)
-		}
-		w.pass(time.Minute)
-		e.Stop()
-		published := w.expectWhole(len(w.subtree().Changed(nil)))
+		dir, all := w.runFleet(&c, maxBatch+maxBatch/2)
+		published := w.expectWhole(all)
 		time.Sleep(40 * day) // all is to be signed, and so written
 		path, away := c.Zones[0].Store, false
 		w.out.onPublish = func() {
@@ -361,13 +353,7 @@ func TestNothingIsDeniedAfterAStartWithoutAStore(t *testing.T) {
 			}
 		}
 		w.rereads(c, dir)
-		e = New(c)
-		e.scanEvery = time.Hour
-		if err := e.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(e.Stop)
-		w.pass(time.Minute)
+		w.startWith(c)
 		if *published == 0 || w.log.count("ERROR", "none is removed until it can be written") == 0 {
 			t.Errorf("Expected all to be announced though nothing can be written, got it %d times", *published)
 		}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -25,9 +26,9 @@ const (
 // Lines for resolvers' configurations. They choose the ports that they ask from by
 // themselves, and would now and then have the one that a server is about to listen
 // at.
-const (
-	UnboundSourcePorts  = "outgoing-port-avoid: 0-15999\n"
-	RecursorSourcePorts = "udp-source-port-min=16000\n"
+var (
+	UnboundSourcePorts  = fmt.Sprintf("outgoing-port-avoid: 0-%d\n", firstSourcePort-1)
+	RecursorSourcePorts = fmt.Sprintf("udp-source-port-min=%d\n", firstSourcePort)
 )
 
 // A block is a range of ports that one process chooses from. Programs of tests
