@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -90,17 +91,21 @@ func (w *watched) write(zone string, flags uint16) string {
 	return writeKey(w.t, w.dir, zone, flags)
 }
 
+// writeKey makes a key with a tag that no other key of the zone in dir has.
 func writeKey(t *testing.T, dir, zone string, flags uint16) string {
 	t.Helper()
-	k, private, err := Generate(zone, dns.ECDSAP256SHA256, flags, nil)
-	if err != nil {
-		t.Fatal(err)
+	for {
+		k, private, err := Generate(zone, dns.ECDSAP256SHA256, flags, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch base, err := Write(dir, k, private); {
+		case err == nil:
+			return base
+		case !errors.Is(err, os.ErrExist):
+			t.Fatal(err)
+		}
 	}
-	base, err := Write(dir, k, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return base
 }
 
 func remove(t *testing.T, names ...string) {
