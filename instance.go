@@ -22,7 +22,6 @@ import (
 	"github.com/coredns-mske/mske/observe"
 	"github.com/coredns-mske/mske/refresh"
 	"github.com/coredns-mske/mske/serve"
-	"github.com/coredns-mske/mske/stack"
 	"github.com/coredns-mske/mske/status"
 	"github.com/coredns-mske/mske/store"
 	"github.com/coredns-mske/mske/yield"
@@ -221,7 +220,6 @@ func (inst *instance) online(o *serve.Online) *serve.Online {
 // start begins the work in the background. It is called once the whole
 // Corefile has been read, and again when a reload failed.
 func (inst *instance) start() error {
-	stack.ForQueries()
 	inst.connect()
 	config, err := inst.background()
 	if err != nil {

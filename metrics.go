@@ -12,6 +12,7 @@ import (
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/refresh"
+	"github.com/coredns-mske/mske/stack"
 )
 
 var (
@@ -94,12 +95,14 @@ func (observer) Fetched(v fetch.Verdict, took time.Duration) {
 
 // running holds the instances whose background work runs: one, but for the
 // moment of a reload. The gauges read it when they are collected, so nothing
-// of a configuration that is gone stays in them.
+// of a configuration that is gone stays in them. While there is one, stacks are made
+// for queries.
 var running instances
 
 type instances struct {
-	mu  sync.Mutex
-	set map[*instance]bool
+	mu     sync.Mutex
+	set    map[*instance]bool
+	stacks func() // ends that stacks are made for queries; nil while there is no instance
 }
 
 func (s *instances) add(inst *instance) {
@@ -108,6 +111,9 @@ func (s *instances) add(inst *instance) {
 	if s.set == nil {
 		s.set = make(map[*instance]bool)
 	}
+	if s.stacks == nil {
+		s.stacks = stack.ForQueries()
+	}
 	s.set[inst] = true
 }
 
@@ -115,6 +121,10 @@ func (s *instances) remove(inst *instance) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.set, inst)
+	if len(s.set) == 0 && s.stacks != nil {
+		s.stacks()
+		s.stacks = nil
+	}
 }
 
 // status returns the sum of what the running instances say of themselves.

@@ -165,8 +165,8 @@ func TestStartupFailsOnADamagedDefaultStateFile(t *testing.T) {
 	expectNoGoroutines(t)
 }
 
-// expectInstances checks how many configurations do background work, and that
-// no reload is thought to be under way.
+// expectInstances checks how many configurations do background work, that no
+// reload is thought to be under way, and that stacks are made for queries.
 func expectInstances(t *testing.T, want int) {
 	t.Helper()
 	if restarting.Load() != nil {
@@ -176,6 +176,9 @@ func expectInstances(t *testing.T, want int) {
 	defer running.mu.Unlock()
 	if got := len(running.set); got != want {
 		t.Errorf("Expected %d running instances, got %d", want, got)
+	}
+	if deep := running.stacks != nil; deep != (want > 0) {
+		t.Errorf("Expected stacks made for queries %v, got %v", want > 0, deep)
 	}
 }
 

@@ -19,7 +19,7 @@ const module = "github.com/coredns-mske/mske"
 // not counting tests. Dependencies point down only: merge knows of no network,
 // fetch of no serving, and the command-line tool of no CoreDNS.
 var mayImport = map[string][]string{
-	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "lifecycle", "notify", "observe", "refresh", "serve", "status", "store", "validate", "yield"},
+	"":             {"announce", "chain", "cns", "domain", "fetch", "keys", "lifecycle", "notify", "observe", "refresh", "serve", "stack", "status", "store", "validate", "yield"},
 	"bench/fleet":  {"", "announce", "cns", "fetch", "internal/lab", "keys", "lifecycle", "merge", "observe", "refresh", "serve", "store", "validate"},
 	"bench/zone":   {},
 	"cmd/coredns":  {""},
@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"announce":     {"keys", "merge"},
 	"keys":         {"domain", "merge", "yield"},
 	"validate":     {"domain", "yield"},
+	"stack":        {},
 	"status":       {},
 	"domain":       {},
 	"yield":        {},

@@ -15,10 +15,7 @@
 // average (GODEBUG=adaptivestackstart=0), nothing is gained or lost but the memory.
 package stack
 
-import (
-	"runtime"
-	"sync"
-)
+import "runtime"
 
 const (
 	// used is how many octets a query has on its stack behind a few plugins,
@@ -32,19 +29,18 @@ const (
 )
 
 // ForQueries has goroutines begin with 8 KiB of stack, from the second run of the
-// garbage collector on, as long as the process lives.
-func ForQueries() { once() }
-
-var once = sync.OnceFunc(func() {
-	never := make(chan struct{})
+// garbage collector on, until end is called.
+func ForQueries() (end func()) {
+	ended := make(chan struct{})
 	for range waiting {
-		go wait(never)
+		go wait(ended)
 	}
-})
+	return func() { close(ended) }
+}
 
 // wait waits with room on its stack.
-func wait(never <-chan struct{}) {
+func wait(ended <-chan struct{}) {
 	var room [used]byte
-	<-never
+	<-ended
 	runtime.KeepAlive(&room)
 }

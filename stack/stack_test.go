@@ -20,7 +20,8 @@ func TestForQueries(t *testing.T) {
 	for range 300 {
 		go func() { <-idle }()
 	}
-	ForQueries()
+	end := ForQueries()
+	defer end()
 	for range 100 { // until they wait and the garbage collector has come by
 		runtime.GC()
 		if count(100) <= few {
