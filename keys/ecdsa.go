@@ -16,7 +16,7 @@ import (
 // when the key signs, and last until the garbage collector comes.
 type ecdsaHalf struct {
 	curve elliptic.Curve
-	d     string // as many octets as the curve has
+	d     [maxECDSAHalf]byte // the first ones, as many as the curve has
 
 	mu    sync.Mutex
 	ready weak.Pointer[ecdsa.PrivateKey]
@@ -24,11 +24,19 @@ type ecdsaHalf struct {
 
 var _ crypto.Signer = (*ecdsaHalf)(nil)
 
-// newECDSAHalf returns the private half that d is, and makes sure that it is one.
-func newECDSAHalf(curve elliptic.Curve, d []byte) (*ecdsaHalf, error) {
-	h := &ecdsaHalf{curve: curve, d: string(d)}
-	_, err := h.key()
-	return h, err
+// maxECDSAHalf is how many octets a private half on P-384 has.
+const maxECDSAHalf = 48
+
+// newECDSAHalf returns the private half that d is, and its public half. It is an error
+// if d is none.
+func newECDSAHalf(curve elliptic.Curve, d []byte) (*ecdsaHalf, *ecdsa.PublicKey, error) {
+	k, err := ecdsa.ParseRawPrivateKey(curve, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	h := &ecdsaHalf{curve: curve}
+	copy(h.d[:], d)
+	return h, &k.PublicKey, nil
 }
 
 // key returns the key ready to sign.
@@ -38,13 +46,16 @@ func (h *ecdsaHalf) key() (*ecdsa.PrivateKey, error) {
 	if k := h.ready.Value(); k != nil {
 		return k, nil
 	}
-	k, err := ecdsa.ParseRawPrivateKey(h.curve, []byte(h.d))
+	k, err := ecdsa.ParseRawPrivateKey(h.curve, h.d[:octetsOf(h.curve)])
 	if err != nil {
 		return nil, err
 	}
 	h.ready = weak.Make(k)
 	return k, nil
 }
+
+// octetsOf returns how many octets a private half on a curve has.
+func octetsOf(curve elliptic.Curve) int { return (curve.Params().BitSize + 7) / 8 }
 
 // Public implements the crypto.Signer interface.
 func (h *ecdsaHalf) Public() crypto.PublicKey {

@@ -166,20 +166,20 @@ func (f fields) ecdsa(public *ecdsa.PublicKey) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := (public.Curve.Params().BitSize + 7) / 8
+	size := octetsOf(public.Curve)
 	if len(d) > size {
 		return nil, fmt.Errorf("PrivateKey has %d octets: expected %d", len(d), size)
 	}
 	// BIND leaves out leading zeros.
 	d = append(make([]byte, size-len(d)), d...)
-	key, err := newECDSAHalf(public.Curve, d)
+	half, its, err := newECDSAHalf(public.Curve, d)
 	if err != nil {
 		return nil, fmt.Errorf("PrivateKey: %w", err)
 	}
-	if !public.Equal(key.Public()) {
+	if !public.Equal(its) {
 		return nil, errMismatch
 	}
-	return key, nil
+	return half, nil
 }
 
 func (f fields) ed25519(public ed25519.PublicKey) (crypto.Signer, error) {

@@ -80,7 +80,7 @@ func (l *look) add(hosts []string) (fresh []*visited) {
 			}
 			continue
 		}
-		v := &visited{host: host}
+		v := &visited{host: domain.Shared(host)}
 		l.hosts, fresh = append(l.hosts, v), append(fresh, v)
 	}
 	return fresh

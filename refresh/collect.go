@@ -57,27 +57,28 @@ func (c *collection) succeeded(z *Zone, now time.Time, ttl time.Duration) time.D
 func (e *Engine) collect(z *zone) {
 	now := e.loop.now
 	hosts, _ := z.imports(z.facts.state)
-	for host, c := range z.fetching {
-		if !slices.Contains(hosts, host) && !c.running && !c.asked.Add(z.RefreshMin).After(now) {
-			delete(z.fetching, host)
+	z.fetching = slices.DeleteFunc(z.fetching, func(c *collection) bool {
+		over := !slices.Contains(hosts, c.host) && !c.running && !c.asked.Add(z.RefreshMin).After(now)
+		if over {
 			e.loop.fetches.leave(c)
-			z.settle("fetch " + host)
+			z.settle("fetch " + c.host)
 		}
-	}
+		return over
+	})
 	for _, n := range slices.Clone(z.notes) {
 		if host, ok := strings.CutPrefix(n.topic, "incapable "); ok && !slices.Contains(hosts, host) {
 			z.settle(n.topic)
 		}
 	}
 	for _, host := range hosts {
-		c := z.fetching[host]
+		c := z.collectionOf(host)
 		if c == nil {
 			if c = z.newCollection(host, now); c == nil {
 				continue
 			}
 			c.line = e.loop.fetches.join(place{z.Fetcher, host})
 			e.loop.fetches.expect(c, z.RefreshMax)
-			z.fetching[host] = c
+			z.fetching = append(z.fetching, c)
 		}
 		c.advance(z.Zone, now)
 		if !c.running && !c.next.After(now) {

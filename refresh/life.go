@@ -67,7 +67,7 @@ func (z *zone) unknownKeys(host string) string {
 	if err := z.incapable(host); err != nil {
 		return fmt.Sprintf("%s cannot take part: it does not serve the joint sets, and %v", host, err)
 	}
-	switch c := z.fetching[host]; {
+	switch c := z.collectionOf(host); {
 	case z.distrusts(host):
 		return fmt.Sprintf("%s is in the target, but distrusted", host)
 	case c == nil && !z.collects(host):

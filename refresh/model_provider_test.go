@@ -223,13 +223,13 @@ func (p *modelProvider) collect() {
 		if len(hosts) > 1 && p.m.r.IntN(3) == 0 {
 			continue
 		}
-		c := p.z.fetching[host]
+		c := p.z.collectionOf(host)
 		if c == nil {
 			if c = p.z.newCollection(host, p.now()); c == nil {
 				continue
 			}
 			c.line = p.e.loop.fetches.join(place{p, host})
-			p.z.fetching[host] = c
+			p.z.fetching = append(p.z.fetching, c)
 		}
 		var known merge.Announcement
 		if i := peer(p.z.facts.state.Peers, host); i >= 0 {

@@ -85,7 +85,8 @@ type ours struct {
 func planOwn(z *Zone, f facts, now time.Time) ours {
 	p := ownPlan{cfg: z, facts: f, now: now, chainUntil: make(map[merge.Key]time.Time)}
 	p.zone = z.Name
-	for _, k := range z.trustedFiles(f.files) {
+	given := z.trustedFiles(f.files)
+	for _, k := range given {
 		c := *k // roles depend on the other keys of the zone
 		p.keys = append(p.keys, &c)
 	}
@@ -103,6 +104,11 @@ func planOwn(z *Zone, f facts, now time.Time) ours {
 	for _, k := range p.keys {
 		if i := mark(rest, k.ID()); i >= 0 && rest[i].Signed && k.Role == keys.KSK {
 			k.Role = keys.CSK // the plugins behind ours, or we, sign data with it
+		}
+	}
+	for i, k := range given {
+		if p.keys[i].Role == k.Role {
+			p.keys[i] = k // what is kept of the plan, is kept once
 		}
 	}
 

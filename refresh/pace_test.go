@@ -85,7 +85,7 @@ func TestCollectionThatWaitsIsAwaitedAfterAChange(t *testing.T) {
 	z := e.zones[0]
 	l := e.loop.fetches.join(place{host: theirNS})
 	c := &collection{host: theirNS, line: l, running: true}
-	z.fetching[theirNS] = c
+	z.fetching = append(z.fetching, c)
 	for range 1000 {
 		e.loop.fetches.add(l, turn{collection: new(collection), routine: true})
 	}

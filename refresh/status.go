@@ -68,8 +68,8 @@ func (e *Engine) summarize() Status {
 		if z.apex != nil {
 			s.Expires = earliest(s.Expires, z.apex.Expires())
 		}
-		for host, c := range z.fetching {
-			i := peer(z.facts.state.Peers, host)
+		for _, c := range z.fetching {
+			i := peer(z.facts.state.Peers, c.host)
 			if i >= 0 && !c.ended.IsZero() && c.verdict != fetch.Secure {
 				s.Stale++
 			}

@@ -51,9 +51,9 @@ type zone struct {
 	serial      uint32
 	readAt      time.Time // next look at everything
 	lookFails   int
-	decideAt    time.Time              // when time alone changes something
-	signAt      time.Time              // when a signature is due
-	fetching    map[string]*collection // by host
+	decideAt    time.Time     // when time alone changes something
+	signAt      time.Time     // when a signature is due
+	fetching    []*collection // of each host one
 	notes       notes
 	decided     bool        // about since the start, so that local is known
 	local       merge.Local // our part of what is served
@@ -87,7 +87,7 @@ type facts struct {
 }
 
 func newZone(cfg *Zone) *zone {
-	z := &zone{Zone: cfg, key: store.Key(cfg.Name, cfg.Nameservers), fetching: make(map[string]*collection)}
+	z := &zone{Zone: cfg, key: store.Key(cfg.Name, cfg.Nameservers)}
 	z.facts.state = store.Zone{Name: cfg.Name, Nameservers: cfg.Nameservers}
 	z.title = fmt.Sprintf("Zone %q", cfg.Name)
 	return z
@@ -104,6 +104,16 @@ func entitle(zones []*zone) {
 			z.title += " under " + strings.Join(z.Nameservers, ", ")
 		}
 	}
+}
+
+// collectionOf returns the collection from host, nil if there is none.
+func (z *zone) collectionOf(host string) *collection {
+	for _, c := range z.fetching {
+		if c.host == host {
+			return c
+		}
+	}
+	return nil
 }
 
 // own reports whether host is a nameserver of ours.

@@ -97,7 +97,9 @@ func (p *packer) with(sigs []Signature, signer string) *RRset {
 		padding := base64.StdEncoding.DecodedLen(len(text)) - len(octets)
 		p.mark(len(p.wire)-start+padding, text)
 	}
-	s := &RRset{owner: p.owner, signer: signer, rrtype: p.rrtype, records: uint16(p.records), marks: slices.Clip(slices.Clone(p.marks))}
+	s := newRRset(len(p.marks))
+	s.owner, s.signer, s.rrtype, s.records = p.owner, signer, p.rrtype, uint16(p.records)
+	copy(s.marks, p.marks)
 	for i := range s.marks {
 		s.marks[i].text += uint32(len(p.wire))
 	}
@@ -107,6 +109,28 @@ func (p *packer) with(sigs []Signature, signer string) *RRset {
 	}
 	s.data = string(p.wire)
 	return s
+}
+
+// newRRset returns an RRset with room for n marks, in one piece with them if there are
+// as few as in most.
+func newRRset(n int) *RRset {
+	switch {
+	case n <= 4: // announced
+		s := new(struct {
+			RRset
+			room [4]mark
+		})
+		s.marks = s.room[:n]
+		return &s.RRset
+	case n <= 8: // at an apex
+		s := new(struct {
+			RRset
+			room [8]mark
+		})
+		s.marks = s.room[:n]
+		return &s.RRset
+	}
+	return &RRset{marks: make([]mark, n)}
 }
 
 // is reports whether s is the RRset that with would return.

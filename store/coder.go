@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/coredns-mske/mske/domain"
+	"github.com/coredns-mske/mske/merge"
 )
 
 // coder writes or reads a record: one description of the layout serves both, so
@@ -20,6 +22,43 @@ type coder struct {
 	texts   []string
 	numbers map[string]int // of texts, while writing
 	err     error          // the first
+
+	// Room for what is read. A fleet's records are kept in memory, and to the garbage
+	// collector a few pieces are less than many.
+	letters strings.Builder
+	ofKeys  room[merge.Key]
+	ofDS    room[merge.DS]
+}
+
+// room is memory for lists.
+type room[T any] struct{ free []T }
+
+// roomFor is how many items room is made for, at least.
+const roomFor = 8
+
+// take returns n items.
+func (r *room[T]) take(n int) []T {
+	if n > len(r.free) {
+		r.free = make([]T, max(n, roomFor))
+	}
+	taken := r.free[:n:n]
+	r.free = r.free[n:]
+	return taken
+}
+
+// lettersAtOnce is how many octets of texts room is made for, at most.
+const lettersAtOnce = 512
+
+// letter returns octets as a text, in memory with others.
+func (c *coder) letter(octets []byte) string {
+	b := &c.letters
+	if b.Cap()-b.Len() < len(octets) {
+		b.Reset() // what was in it stays
+		b.Grow(max(len(octets), min(lettersAtOnce, len(octets)+len(c.octets))))
+	}
+	at := b.Len()
+	b.Write(octets)
+	return b.String()[at:]
 }
 
 var errShort = errors.New("it ends too early")
@@ -153,7 +192,7 @@ func (c *coder) text(text *string) {
 		c.fail(fmt.Errorf("a text of %d octets", size))
 		return
 	}
-	*text = string(c.take(size))
+	*text = c.letter(c.take(size))
 	c.texts = append(c.texts, *text)
 }
 
@@ -168,6 +207,11 @@ func (c *coder) name(name *string) {
 
 // list codes a list of at most limit items. An empty one and none are the same.
 func list[T any](c *coder, items *[]T, limit int, item func(*T)) {
+	listIn(c, items, limit, item, func(n int) []T { return make([]T, n) })
+}
+
+// listIn is list, with memory from take.
+func listIn[T any](c *coder, items *[]T, limit int, item func(*T), take func(n int) []T) {
 	n := uint64(len(*items))
 	if c.number(&n); !c.reading && n > uint64(limit) {
 		c.fail(fmt.Errorf("a list of %d, of which at most %d could be read again", n, limit))
@@ -180,7 +224,7 @@ func list[T any](c *coder, items *[]T, limit int, item func(*T)) {
 			c.fail(fmt.Errorf("a list of %d, where at most %d are known to be", n, limit))
 			return
 		}
-		*items = make([]T, n)
+		*items = take(int(n))
 	}
 	for i := range *items {
 		item(&(*items)[i])

@@ -35,7 +35,7 @@ func (c *coder) zone(z *Zone) {
 
 func (c *coder) names(names *[]string) { list(c, names, MaxNames, c.name) }
 
-func (c *coder) keys(ks *[]merge.Key, limit int) { list(c, ks, limit, c.key) }
+func (c *coder) keys(ks *[]merge.Key, limit int) { listIn(c, ks, limit, c.key, c.ofKeys.take) }
 
 func (c *coder) key(k *merge.Key) {
 	small(c, &k.Flags)
@@ -45,12 +45,12 @@ func (c *coder) key(k *merge.Key) {
 }
 
 func (c *coder) digests(ds *[]merge.DS, limit int) {
-	list(c, ds, limit, func(d *merge.DS) {
+	listIn(c, ds, limit, func(d *merge.DS) {
 		small(c, &d.KeyTag)
 		small(c, &d.Algorithm)
 		small(c, &d.DigestType)
 		c.text(&d.Digest)
-	})
+	}, c.ofDS.take)
 }
 
 func (c *coder) own(o *Own) {
