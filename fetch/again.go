@@ -3,7 +3,6 @@ package fetch
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -185,7 +184,7 @@ func (c *collection) fingerprint(s *sight) validate.Fingerprint {
 		p = appendCounted(p, g.signed)
 		p = append(p, s.makers[i][:]...)
 	}
-	return sha256.Sum256(p)
+	return validate.FingerprintOf(p)
 }
 
 // appendCounted appends octets so that it shows where they end.

@@ -267,7 +267,7 @@ func (a *advance) readNS(p Parent) {
 	before := a.NSAt
 	former := a.longest(func(h Host) Held { return h.Parent })
 	if p.NSRead {
-		a.NSAt, a.ParentNS, a.delegated = p.At, union(p.NS), true
+		a.NSAt, a.ParentNS, a.delegated = p.At, like(union(p.NS), a.ParentNS), true
 		a.remember()
 	}
 	for i := range a.Hosts {
@@ -344,7 +344,10 @@ func (a *advance) list() {
 				listed = append(listed, seen.Host)
 			}
 		}
-		h.ListedBy = union(listed)
+		h.ListedBy = like(union(listed), h.ListedBy)
+		if i > 0 {
+			h.ListedBy = like(h.ListedBy, a.Hosts[i-1].ListedBy)
+		}
 		if len(h.ListedBy) > 0 || a.look.At.IsZero() || quiet {
 			ttl = max(ttl, h.Child.TTL) // until it is read otherwise
 		}
@@ -382,7 +385,7 @@ func (a *advance) want() {
 			a.enterAll() // the others may have left out our keys meanwhile
 		}
 	}
-	a.Target = union(a.f.Target)
+	a.Target = like(union(a.f.Target), a.Target)
 }
 
 // sync runs the wait that begins once all nameservers and DS are as they have to

@@ -27,9 +27,20 @@ func LookOf(s observe.Sight, joint merge.Joint) Look {
 		}
 		seen.Silent, seen.Why = len(why) > 0, strings.Join(why, "; ")
 		seen.show(server)
+		for _, other := range l.Seen { // nameservers of a zone mostly show the same
+			seen.NS, seen.CNS, seen.Keys = like(seen.NS, other.NS), like(seen.CNS, other.CNS), like(seen.Keys, other.Keys)
+		}
 		l.Seen = append(l.Seen, seen)
 	}
 	return l
+}
+
+// like returns list in the memory of other if that holds the same.
+func like[T comparable](list, other []T) []T {
+	if slices.Equal(list, other) {
+		return other
+	}
+	return list
 }
 
 // Admit returns l with what newcomers lack of keys, those that sign the zone's data

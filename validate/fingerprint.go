@@ -1,10 +1,19 @@
 package validate
 
-import "sync"
+import (
+	"crypto/sha256"
+	"sync"
+)
 
 // Fingerprint identifies octets: it is a digest of them that nobody can find
-// others for (SHA-256).
-type Fingerprint [32]byte
+// others for, nor two such octets (160 bits of SHA-256). A fleet has millions.
+type Fingerprint [20]byte
+
+// FingerprintOf returns the fingerprint of octets.
+func FingerprintOf(octets []byte) Fingerprint {
+	sum := sha256.Sum256(octets)
+	return Fingerprint(sum[:len(Fingerprint{})])
+}
 
 // Fingerprints remembers what octets were found to be, so that the same octets are
 // not looked into twice. What depends on anything else, such as the time, is not

@@ -118,7 +118,7 @@ func digest(wires ...[]byte) Fingerprint {
 		h.Write(length[:])
 		h.Write(wire)
 	}
-	return Fingerprint(h.Sum(nil))
+	return Fingerprint(h.Sum(nil)[:len(Fingerprint{})])
 }
 
 // find returns the RRset of that name and type, or nil.
