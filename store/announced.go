@@ -40,32 +40,31 @@ func Domain(domain, zone string) string { return domain + " " + zone }
 // relied on. Whether they fit what is announced now, each of them tells itself.
 func (l *Lease) Announced(domain, owner string) []serve.Signature {
 	var sigs []serve.Signature
-	_ = guard(func() error { // what cannot be read is made anew
-		return l.h.file.db.View(func(tx *bolt.Tx) (err error) {
-			if b := announcedIn(tx, domain); b != nil {
-				sigs, err = decodeAnnounced(owner, b.Get([]byte(owner)))
-			}
-			return err
-		})
+	_ = l.h.file.view(func(tx *bolt.Tx) (err error) { // what cannot be read is made anew
+		if b := announcedIn(tx, domain); b != nil {
+			sigs, err = decodeAnnounced(owner, b.Get([]byte(owner)))
+		}
+		return err
 	})
 	return sigs
 }
 
 // AnnouncedOwners returns the names in a [Domain] that signatures are kept of.
 func (l *Lease) AnnouncedOwners(domain string) (owners []string, err error) {
-	err = guard(func() error {
-		return l.h.file.db.View(func(tx *bolt.Tx) error {
-			b := announcedIn(tx, domain)
-			if b == nil {
-				return nil
-			}
-			return b.ForEach(func(owner, _ []byte) error {
-				owners = append(owners, string(owner))
-				return nil
-			})
+	err = l.h.file.view(func(tx *bolt.Tx) error {
+		b := announcedIn(tx, domain)
+		if b == nil {
+			return nil
+		}
+		return b.ForEach(func(owner, _ []byte) error {
+			owners = append(owners, string(owner))
+			return nil
 		})
 	})
-	return owners, err
+	if err != nil {
+		return nil, fmt.Errorf("state file %q: %w", l.h.path, err)
+	}
+	return owners, nil
 }
 
 // PutAnnounced keeps our signatures over what is announced in a [Domain], by owner, in

@@ -131,7 +131,7 @@ func TestAnnouncedSignaturesAreTheNewestLeases(t *testing.T) {
 	expectAnnounced(t, l, signed, a, nil)
 }
 
-// Reading goes on while others write.
+// What is read is whole while others write.
 func TestAnnouncedSignaturesAreReadMeanwhile(t *testing.T) {
 	l := acquire(t, filepath.Join(t.TempDir(), "state.db"))
 	a := "_multi.a.example." + signed

@@ -44,8 +44,12 @@ type file struct {
 	path  string
 	db    *bolt.DB
 	f     *os.File
-	stale bool  // the last write failed: what the file shows may not be on disk
-	dead  error // a fault that leaves bbolt in an unknown state
+	stale bool // the last write failed: what the file shows may not be on disk
+
+	// ops is held while bbolt works with the file, by one at a time: where it stumbles
+	// over damage it may leave its own locks locked, and nobody is to wait for them.
+	ops  sync.Mutex
+	dead error // a fault that leaves bbolt in an unknown state
 
 	mu   sync.Mutex
 	read map[string]*Zone // what was there when it was opened, until somebody asked for it or wrote
@@ -282,15 +286,52 @@ func explain(err error) error {
 }
 
 // guard runs f and turns bbolt's answers to a damaged file, panics and faults
-// in mapped memory, into errors.
+// in mapped memory, into errors: an errFault.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			err = errDamaged(fmt.Sprint(r))
+			err = errFault{errDamaged(fmt.Sprint(r))}
 		}
 	}()
 	return f()
+}
+
+// errFault is damage that bbolt was not prepared for.
+type errFault struct{ error }
+
+func (e errFault) Unwrap() error { return e.error }
+
+// use runs do, which works with bbolt, unless that has come upon a fault before:
+// somebody has overwritten the file while it is in use, say. Then it is not used any
+// more.
+func (f *file) use(do func() error) error {
+	f.ops.Lock()
+	defer f.ops.Unlock()
+	if f.dead != nil {
+		return f.dead
+	}
+	err := guard(do)
+	var fault errFault
+	if errors.As(err, &fault) {
+		f.dead = err
+	}
+	return err
+}
+
+// view calls do in a transaction that only reads.
+func (f *file) view(do func(*bolt.Tx) error) error {
+	return explainUse(f.use(func() error { return f.db.View(do) }))
+}
+
+// explainUse says what to do about an error of a file that was whole when it was
+// opened.
+func explainUse(err error) error {
+	var fault errFault
+	if errors.As(err, &fault) {
+		return fmt.Errorf("was damaged or overwritten while in use (%w): restore it from a backup, and restart the server", err)
+	}
+	return explain(err)
 }
 
 // verify reads the whole file: headers, format, structure, and every record against its
@@ -358,9 +399,6 @@ func checkContent(meta, zones *bolt.Bucket) (map[string]*Zone, error) {
 }
 
 func (f *file) zones() (map[string]*Zone, error) {
-	if f.dead != nil {
-		return nil, f.dead
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if read := f.read; read != nil {
@@ -369,18 +407,16 @@ func (f *file) zones() (map[string]*Zone, error) {
 	}
 	var mu sync.Mutex
 	zones := make(map[string]*Zone)
-	err := guard(func() error {
-		return f.db.View(func(tx *bolt.Tx) error {
-			return eachRecord(tx.Bucket(zonesBucket), func(key, record []byte) error {
-				z, err := decode(string(key), record)
-				mu.Lock()
-				defer mu.Unlock()
-				zones[string(key)] = &z
-				return err
-			})
+	err := f.view(func(tx *bolt.Tx) error {
+		return eachRecord(tx.Bucket(zonesBucket), func(key, record []byte) error {
+			z, err := decode(string(key), record)
+			mu.Lock()
+			defer mu.Unlock()
+			zones[string(key)] = &z
+			return err
 		})
 	})
-	return zones, explain(err)
+	return zones, err
 }
 
 // eachRecord calls do for all records, for several at once: decoding those of a
@@ -435,22 +471,15 @@ func (f *file) put(records map[string][]byte) error {
 
 // update calls do in a transaction. If that returns errEqual, nothing is written.
 func (f *file) update(do func(*bolt.Tx) error) error {
-	if f.dead != nil {
-		return f.dead
-	}
 	if info, err := os.Stat(f.path); err != nil || !f.is(info) {
 		return errors.New("was removed or replaced while in use: restart the server")
 	}
-	err := guard(func() error { return f.db.Update(do) })
+	err := f.use(func() error { return f.db.Update(do) })
 	if errors.Is(err, errEqual) {
 		return nil
 	}
 	f.stale = err != nil
-	var damaged errDamaged
-	if errors.As(err, &damaged) {
-		f.dead = explain(err)
-	}
-	return explain(err)
+	return explainUse(err)
 }
 
 func (f *file) write(tx *bolt.Tx, records map[string][]byte) error {
@@ -486,4 +515,15 @@ func (f *file) is(info os.FileInfo) bool {
 	return err == nil && os.SameFile(own, info)
 }
 
-func (f *file) close() error { return guard(f.db.Close) }
+// close closes the file. After a fault, bbolt would wait for locks of its own that
+// nobody holds any more: only the file itself is closed then, and what is mapped of it
+// stays.
+func (f *file) close() error {
+	err := f.use(f.db.Close)
+	f.ops.Lock()
+	defer f.ops.Unlock()
+	if f.dead == nil {
+		return err
+	}
+	return errors.Join(unlock(f.f), f.f.Close())
+}
