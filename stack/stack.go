@@ -11,8 +11,8 @@
 // average right.
 //
 // This holds for all goroutines of the process that begin in the place of one that has
-// ended. Where the runtime does not go by the
-// average (GODEBUG=adaptivestackstart=0), nothing is gained or lost but the memory.
+// ended. Where the runtime does not go by the average (GODEBUG=adaptivestackstart=0),
+// nothing is gained or lost but the memory.
 package stack
 
 import "runtime"
