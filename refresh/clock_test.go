@@ -380,7 +380,7 @@ func TestAZoneWithSmallTTLsIsSettledSooner(t *testing.T) {
 			e.loop.clock.read(now.Add(elapsed), elapsed)
 			e.loop.now = e.loop.clock.now()
 			e.settle(e.zones[0])
-			f := e.zones[0].facts
+			f := e.zones[0].open().facts
 			if f.unsteady != (elapsed < tt.want) || !f.settled.Equal(now.Add(tt.want)) {
 				t.Errorf("%v, %v: expected waits to end from %v, got unsteady %v after %v, until %v", tt.max, tt.ttl, tt.want, f.unsteady, elapsed, f.settled)
 			}

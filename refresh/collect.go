@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/store"
@@ -56,7 +57,7 @@ func (c *collection) succeeded(z *Zone, now time.Time, ttl time.Duration) time.D
 // again; what is known of its keys stays.
 func (e *Engine) collect(z *zone) {
 	now := e.loop.now
-	hosts, _ := z.imports(z.facts.state)
+	hosts, _ := z.imports(z.open().facts.state)
 	z.fetching = slices.DeleteFunc(z.fetching, func(c *collection) bool {
 		over := !slices.Contains(hosts, c.host) && !c.running && !c.asked.Add(z.RefreshMin).After(now)
 		if over {
@@ -65,7 +66,7 @@ func (e *Engine) collect(z *zone) {
 		}
 		return over
 	})
-	for _, n := range slices.Clone(z.notes) {
+	for _, n := range slices.Clone(z.open().notes) {
 		if host, ok := strings.CutPrefix(n.topic, "incapable "); ok && !slices.Contains(hosts, host) {
 			z.settle(n.topic)
 		}
@@ -95,9 +96,9 @@ func (z *zone) newCollection(host string, now time.Time) *collection {
 		z.say("incapable "+host, levelWarning, "", "no keys can be collected from %s: %v", host, err)
 		return nil
 	}
-	c := &collection{host: host, next: now, notified: z.notified.Load()}
-	if i := peer(z.facts.state.Peers, host); i >= 0 {
-		if last := z.facts.state.Peers[i].Collected; !last.After(now) {
+	c := &collection{host: domain.Shared(host), next: now, notified: z.notified.Load()}
+	if i := peer(z.open().facts.state.Peers, host); i >= 0 {
+		if last := z.open().facts.state.Peers[i].Collected; !last.After(now) {
 			c.asked = last
 			c.next = latest(now, last.Add(z.RefreshMin))
 		}
@@ -134,13 +135,13 @@ func (e *Engine) fetch(z *zone, c *collection) {
 		return
 	}
 	c.running = true
-	routine := !c.awaited && (peer(z.facts.state.Peers, c.host) >= 0 || !c.ended.IsZero())
+	routine := !c.awaited && (peer(z.open().facts.state.Peers, c.host) >= 0 || !c.ended.IsZero())
 	c.awaited = false
 	e.loop.fetches.add(c.line, turn{zone: z, collection: c, routine: routine, begin: func() task {
 		collect := z.begin(c)
 		var known merge.Announcement
-		if i := peer(z.facts.state.Peers, c.host); i >= 0 {
-			known = z.facts.state.Peers[i].Announcement
+		if i := peer(z.open().facts.state.Peers, c.host); i >= 0 {
+			known = z.open().facts.state.Peers[i].Announcement
 		}
 		return task{
 			zone: z,
@@ -215,7 +216,7 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 		return // by such a clock anything may look bogus, or valid still
 	}
 	c.ended, c.verdict = now, r.Verdict
-	if hosts, _ := z.imports(z.facts.state); !slices.Contains(hosts, c.host) {
+	if hosts, _ := z.imports(z.open().facts.state); !slices.Contains(hosts, c.host) {
 		c.next = c.asked.Add(z.RefreshMin)
 		return // it was dropped meanwhile
 	}
@@ -248,8 +249,8 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 // the collection came to and what is known of the host.
 func (z *zone) reportFailure(c *collection, r fetch.Result, now time.Time) {
 	l, known := levelWarning, "nothing is known of it yet"
-	if i := peer(z.facts.state.Peers, c.host); i >= 0 {
-		last := z.facts.state.Peers[i].Collected
+	if i := peer(z.open().facts.state.Peers, c.host); i >= 0 {
+		last := z.open().facts.state.Peers[i].Collected
 		known = fmt.Sprintf("its keys stay as they were %v ago", now.Sub(last).Round(time.Second))
 		if c.verdict == fetch.Absent {
 			l = levelError // it announced keys before (rule M2)
@@ -257,7 +258,7 @@ func (z *zone) reportFailure(c *collection, r fetch.Result, now time.Time) {
 	} else if c.verdict == fetch.Absent {
 		l = levelInfo // it has not begun yet
 	}
-	if !z.consents(z.facts.state, c.host) && peer(z.facts.state.Peers, c.host) < 0 {
+	if !z.consents(z.open().facts.state, c.host) && peer(z.open().facts.state.Peers, c.host) < 0 {
 		l = levelInfo // nobody ever said that it would announce anything
 	}
 	id := c.verdict.String()
@@ -270,7 +271,7 @@ func (z *zone) reportFailure(c *collection, r fetch.Result, now time.Time) {
 // accept takes host's announcement into the state of z, or returns why policy
 // forbids that (rule F4).
 func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
-	now, s := e.loop.now, &z.facts.state
+	now, s := e.loop.now, &z.open().facts.state
 	p, others := merge.Peer{Host: host}, slices.Clone(s.Peers)
 	i := peer(s.Peers, host)
 	if i >= 0 {
@@ -282,7 +283,7 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 	}
 	// Its own keys on their way out are in the joint sets beside the new ones.
 	beside := append(slices.Clip(others), merge.Peer{Retiring: p.Retiring})
-	if err := merge.Admit(a, z.local, beside, z.Lax); err == nil {
+	if err := merge.Admit(a, z.open().local, beside, z.Lax); err == nil {
 		z.settle("admit " + host)
 	} else if !slices.Contains(s.NS, host) {
 		return err
@@ -290,7 +291,7 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 		z.say("admit "+host, levelError, "", "the keys of %s are served since the zone is delegated to it, but %v", host, err)
 	}
 	collect := merge.Peer.Collect
-	if e.settle(z); z.facts.unsteady {
+	if e.settle(z); z.open().facts.unsteady {
 		collect = collectHeld
 	}
 	next, change := collect(p, a, now, z.MaxZoneTTL)
@@ -324,7 +325,7 @@ const maxSet = 32 << 10
 // size returns the octets of the largest joint RRset with the keys of peers.
 // CDS is smaller than CDNSKEY.
 func (z *zone) size(peers []merge.Peer) int {
-	joint := merge.Union(z.Name, z.local, peers)
+	joint := merge.Union(z.Name, z.open().local, peers)
 	octets := func(ks []merge.Key) (n int) {
 		for _, k := range ks {
 			n += dns.Len(k.DNSKEY(".", 0))
@@ -337,12 +338,12 @@ func (z *zone) size(peers []merge.Peer) int {
 // reportChange says what an announcement changed.
 func (z *zone) reportChange(p merge.Peer, c merge.Change) {
 	if !c.None() {
-		z.log.Infof("%s: %s announces: %s", z.title, p.Host, c)
+		z.log.Infof("%s: %s announces: %s", z.title(), p.Host, c)
 	}
 	if added := c.SecureEntry.Added; len(added) > 0 {
-		z.log.Warningf("%s: %s has a new secure-entry key: who holds it can sign the zone once the parent's DS names it (%s)", z.title, p.Host, c.SecureEntry)
+		z.log.Warningf("%s: %s has a new secure-entry key: who holds it can sign the zone once the parent's DS names it (%s)", z.title(), p.Host, c.SecureEntry)
 	}
-	if onlyOurs(p.Announcement, z.local) {
+	if onlyOurs(p.Announcement, z.open().local) {
 		z.say("ours "+p.Host, levelWarning, "", "%s announces nothing but our own keys: is it yours? Then name it with the nameservers option", p.Host)
 	} else {
 		z.settle("ours " + p.Host)

@@ -170,30 +170,30 @@ func (e *Engine) prepare(z *zone, lazy bool) *job {
 	now := e.loop.now
 	e.settle(z)
 	e.live(z)
-	d := decide(z.Zone, z.facts, now)
+	d := decide(z.Zone, z.open().facts, now)
 	e.grow(z, &d)
 	z.delegate(&d)
 	z.report(d)
 	z.tell()
-	z.decideAt, z.local = d.next, d.local
+	z.open().decideAt, z.open().local = d.next, d.local
 	if d.next.After(now) {
 		e.wake(z, d.next)
 	}
-	z.facts.state.Own, z.facts.state.Cold = d.own, d.cold
-	z.facts.state.Clock = e.loop.clock.stamp()
+	z.open().facts.state.Own, z.open().facts.state.Cold = d.own, d.cold
+	z.open().facts.state.Clock = e.loop.clock.stamp()
 	e.loop.news = true
 	e.reconsider(z)
 
 	j := &job{
-		zone: z, decision: d, record: z.facts.state, now: now, old: z.apex, made: z.made,
-		was: z.facts.state.Joint, before: z.shown.delegation,
+		zone: z, decision: d, record: z.open().facts.state, now: now, old: z.apex, made: z.made,
+		was: z.open().facts.state.Joint, before: z.open().shown.delegation,
 	}
-	j.sign = z.apex == nil || !d.view.equal(z.shown) || due(z.signAt, now)
+	j.sign = z.apex == nil || !d.view.equal(z.open().shown) || due(z.open().signAt, now)
 	if d.view.answer == full {
 		j.record.Joint = d.view.joint
 		j.record = delegated(j.record, d.view.delegation.Delegation)
 	}
-	if !j.sign && !z.known && !z.facts.looked && d.view.answer == failing {
+	if !j.sign && !z.known && !z.open().facts.looked && d.view.answer == failing {
 		return nil // nothing is known of it yet
 	}
 	j.written = writtenOf(j.record)
@@ -214,9 +214,9 @@ func (e *Engine) prepare(z *zone, lazy bool) *job {
 // steady reports whether z is as it should be, so that nothing depends on when it
 // was seen to be so last: that is not worth a write.
 func (z *zone) steady() bool {
-	s := z.facts.state
+	s := z.open().facts.state
 	still := s.Life.Phase == lifecycle.Single || s.Life.Phase == lifecycle.Complete
-	return still && z.outside.report.Next.IsZero() && s.Cold.IsZero() && s.Seed.Empty() &&
+	return still && z.open().outside.report.Next.IsZero() && s.Cold.IsZero() && s.Seed.Empty() &&
 		!slices.ContainsFunc(s.Life.Hosts, func(h lifecycle.Host) bool { return !h.Missing.IsZero() }) &&
 		!slices.ContainsFunc(s.Peers, func(p merge.Peer) bool { return len(p.Retiring) > 0 }) &&
 		!slices.ContainsFunc(s.Own, func(o store.Own) bool { return !o.Gone.IsZero() })
@@ -403,8 +403,8 @@ func (e *Engine) publish(j *job) {
 	z, d := j.zone, j.decision
 	if j.err != nil {
 		z.say("sign", levelProblem, "", "signing failed, so that what was served last is: %v", j.err)
-		z.signAt = e.loop.now.Add(signRetry)
-		e.wake(z, z.signAt)
+		z.open().signAt = e.loop.now.Add(signRetry)
+		e.wake(z, z.open().signAt)
 		return
 	}
 	z.settle("sign")
@@ -433,39 +433,39 @@ func (e *Engine) retry(z *zone, err error) {
 		return
 	}
 	z.say("store", levelProblem, "", "its state cannot be stored: %v", err)
-	z.decideAt = e.loop.now.Add(signRetry)
-	e.wake(z, z.decideAt)
+	z.open().decideAt = e.loop.now.Add(signRetry)
+	e.wake(z, z.open().decideAt)
 }
 
 // shown takes over what j published of keys and NS. The phase depends on NS.
 func (e *Engine) shown(z *zone, j *job) {
-	s := delegated(z.facts.state, j.delegated.Delegation)
-	if !slices.Equal(z.facts.state.NS, s.NS) || !reflect.DeepEqual(z.facts.state.Delegation, s.Delegation) {
-		e.loop.dirty[z], z.published = true, e.loop.now
+	s := delegated(z.open().facts.state, j.delegated.Delegation)
+	if !slices.Equal(z.open().facts.state.NS, s.NS) || !reflect.DeepEqual(z.open().facts.state.Delegation, s.Delegation) {
+		e.loop.dirty[z], z.open().published = true, e.loop.now
 		e.lookSoon(z)
 	}
 	if !difference(s.Joint, j.served).None() {
-		z.published = e.loop.now
+		z.open().published = e.loop.now
 	}
-	z.facts.state = s
+	z.open().facts.state = s
 }
 
 // show publishes the apex of j.
 func (e *Engine) show(z *zone, j *job) {
 	e.config.Publisher.PublishApex(z.Zone, j.apex)
-	z.apex, z.shown = j.apex, j.decision.view
-	z.shown.joint, z.shown.delegation = j.served, j.delegated
-	if z.shown.answer == full {
-		if c := difference(z.facts.state.Joint, j.served); !c.None() {
-			z.log.Infof("%s serves %s", z.title, c)
+	z.apex, z.open().shown = j.apex, j.decision.view
+	z.open().shown.joint, z.open().shown.delegation = j.served, j.delegated
+	if z.open().shown.answer == full {
+		if c := difference(z.open().facts.state.Joint, j.served); !c.None() {
+			z.log.Infof("%s serves %s", z.title(), c)
 		}
 		e.shown(z, j)
-		z.facts.state.Joint, z.facts.state.Signatures = j.served, j.apex.Signatures()
+		z.open().facts.state.Joint, z.open().facts.state.Signatures = j.served, j.apex.Signatures()
 	}
-	z.signAt = time.Time{}
+	z.open().signAt = time.Time{}
 	if at := j.apex.Renew(); !at.IsZero() {
-		z.signAt = latest(at, e.loop.now.Add(signRetry))
-		e.wake(z, z.signAt)
+		z.open().signAt = latest(at, e.loop.now.Add(signRetry))
+		e.wake(z, z.open().signAt)
 	}
 	e.wake(z, e.loop.now.Add(idle))
 	e.reconsider(z)

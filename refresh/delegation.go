@@ -67,7 +67,7 @@ func (z *zone) delegate(d *decision) {
 	if !z.Auto || z.Whole || d.view.answer != full {
 		return
 	}
-	s := z.facts.state
+	s := z.open().facts.state
 	next := decideDelegation(delegable{
 		report: d.life, life: s.Life, chain: chainNS(s), last: s.Delegation,
 		signs: slices.ContainsFunc(d.view.signers.Data, func(k *keys.Key) bool { return k.Signer != nil }),
@@ -88,7 +88,7 @@ func (z *zone) delegation(d store.Delegation) delegation {
 	if len(d.NS) == 0 {
 		return delegation{}
 	}
-	ttl := seconds(z.facts.state.NSTTL)
+	ttl := seconds(z.open().facts.state.NSTTL)
 	if ttl == 0 {
 		ttl = seconds(z.TTL)
 	}

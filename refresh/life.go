@@ -20,11 +20,11 @@ func (z *Zone) lifeConfig() lifecycle.Config {
 // lifeFacts returns what the rules of a zone's life depend on, as it is served
 // now.
 func (z *zone) lifeFacts() lifecycle.Facts {
-	s := z.facts.state
+	s := z.open().facts.state
 	f := lifecycle.Facts{
-		Began: z.began, Read: z.facts.looked || z.Whole, Held: z.facts.unsteady,
+		Began: z.open().began, Read: z.open().facts.looked || z.Whole, Held: z.open().facts.unsteady,
 		Target: s.Target, NS: s.NS, NSTTL: s.NSTTL,
-		Joint: s.Joint, Former: s.Joint, Serving: z.shown.answer == full, Peers: peerHosts(s.Peers),
+		Joint: s.Joint, Former: s.Joint, Serving: z.open().shown.answer == full, Peers: peerHosts(s.Peers),
 	}
 	if z.Whole { // its NS is that nameserver, see serve
 		f.Target, f.NS, f.NSTTL = z.signaled(), z.signaled(), z.TTL
@@ -34,7 +34,7 @@ func (z *zone) lifeFacts() lifecycle.Facts {
 			f.Keys = append(f.Keys, lifecycle.OwnKey{Key: o.Key, SignsData: o.SignsData, Published: o.Published})
 		}
 	}
-	for _, k := range z.facts.files {
+	for _, k := range z.open().facts.files {
 		if mark(s.Own, k.ID()) < 0 && len(f.Keys) < store.MaxOwnKeys {
 			f.Keys = append(f.Keys, lifecycle.OwnKey{Key: k.ID(), SignsData: k.Role.SignsData()})
 		}
@@ -61,7 +61,7 @@ func (z *zone) signaled() []string {
 // target, "" if they are known or it serves the joint sets without announcing
 // any (rule D5).
 func (z *zone) unknownKeys(host string) string {
-	if peer(z.facts.state.Peers, host) >= 0 && !z.distrusts(host) || slices.Contains(z.facts.served, host) || z.servedBefore(host) {
+	if peer(z.open().facts.state.Peers, host) >= 0 && !z.distrusts(host) || slices.Contains(z.open().facts.served, host) || z.servedBefore(host) {
 		return ""
 	}
 	if err := z.incapable(host); err != nil {
@@ -82,14 +82,14 @@ func (z *zone) unknownKeys(host string) string {
 // servedBefore reports whether nothing says yet, after a start, that a host no
 // longer serves the joint sets.
 func (z *zone) servedBefore(host string) bool {
-	life := z.facts.state.Life
-	return z.outside.look.At.IsZero() && life.Phase != "" && life.Phase != lifecycle.Collecting && !z.distrusts(host) &&
+	life := z.open().facts.state.Life
+	return z.open().outside.look.At.IsZero() && life.Phase != "" && life.Phase != lifecycle.Collecting && !z.distrusts(host) &&
 		slices.ContainsFunc(life.Hosts, func(h lifecycle.Host) bool { return h.Name == host && !h.Heard.IsZero() })
 }
 
 // collects reports whether announcements are to be had from host.
 func (z *zone) collects(host string) bool {
-	hosts, _ := z.imports(z.facts.state)
+	hosts, _ := z.imports(z.open().facts.state)
 	return slices.Contains(hosts, host)
 }
 
@@ -97,7 +97,7 @@ func (z *zone) collects(host string) bool {
 // other providers' keys: those of hosts that have left go (rule D3), and a zone
 // that begins cold is seeded (rule M5).
 func (e *Engine) live(z *zone) {
-	now, s, o := e.loop.now, &z.facts.state, &z.outside
+	now, s, o := e.loop.now, &z.open().facts.state, &z.open().outside
 	before := s.Life
 	s.Life = lifecycle.Advance(z.lifeConfig(), before, z.lifeFacts(), o.newParent, o.newLook, now)
 	o.newParent, o.newLook = lifecycle.Parent{}, lifecycle.Look{}
@@ -109,7 +109,7 @@ func (e *Engine) live(z *zone) {
 // grow takes over what was decided to be served, says what phase that is and
 // what it waits for, and sees to it that this is looked at again in time.
 func (e *Engine) grow(z *zone, d *decision) {
-	now, s, o := e.loop.now, &z.facts.state, &z.outside
+	now, s, o := e.loop.now, &z.open().facts.state, &z.open().outside
 	f := z.lifeFacts()
 	f.Serving = d.view.answer == full
 	if f.Serving {
@@ -128,17 +128,17 @@ func (e *Engine) grow(z *zone, d *decision) {
 	d.life = o.report
 	d.boot = d.bootstrap(z.Zone, s.Life)
 	d.next = earliest(d.next, o.report.Next)
-	if z.facts.unsteady && (len(o.report.Leaving) > 0 || !s.Seed.Empty()) {
-		d.next = earliest(d.next, z.facts.settled)
+	if z.open().facts.unsteady && (len(o.report.Leaving) > 0 || !s.Seed.Empty()) {
+		d.next = earliest(d.next, z.open().facts.settled)
 	}
 	for i := range o.report.Leaving {
 		l := &o.report.Leaving[i]
-		l.Until = latest(l.Until, z.facts.settled)
+		l.Until = latest(l.Until, z.open().facts.settled)
 	}
 	z.reportPhase()
 	z.reportKeys(was, now)
 	z.reportExits(was, now)
-	z.roles, z.news = d.roles, true
+	z.open().roles, z.news = d.roles, true
 	if z.Outside == nil {
 		return
 	}
@@ -150,12 +150,12 @@ func (e *Engine) grow(z *zone, d *decision) {
 
 // sameJoint reports whether v has the joint sets that are published.
 func (z *zone) sameJoint(v view) bool {
-	return v.answer == z.shown.answer && difference(z.shown.joint, v.joint).None()
+	return v.answer == z.open().shown.answer && difference(z.open().shown.joint, v.joint).None()
 }
 
 // dropLeft drops the keys of the hosts that have left.
 func (z *zone) dropLeft() {
-	s := &z.facts.state
+	s := &z.open().facts.state
 	there := func(host string) bool {
 		return slices.ContainsFunc(s.Life.Hosts, func(h lifecycle.Host) bool { return h.Name == host })
 	}
@@ -165,7 +165,7 @@ func (z *zone) dropLeft() {
 			peers = append(peers, p)
 			continue
 		}
-		z.log.Infof("%s: %s has left, and caches have forgotten it: its keys go", z.title, p.Host)
+		z.log.Infof("%s: %s has left, and caches have forgotten it: its keys go", z.title(), p.Host)
 		z.settle("named " + p.Host)
 		s.Imported = slices.DeleteFunc(slices.Clone(s.Imported), func(h string) bool { return h == p.Host })
 	}
@@ -175,8 +175,8 @@ func (z *zone) dropLeft() {
 // reportLeavers says, once, of whom nothing depends on any more but what is
 // cached, and who wants one of these all the same.
 func (z *zone) reportLeavers(before lifecycle.State) {
-	for _, h := range z.facts.state.Life.Hosts {
-		if len(h.NamedBy) > 0 && !h.Missing.IsZero() && peer(z.facts.state.Peers, h.Name) >= 0 {
+	for _, h := range z.open().facts.state.Life.Hosts {
+		if len(h.NamedBy) > 0 && !h.Missing.IsZero() && peer(z.open().facts.state.Peers, h.Name) >= 0 {
 			z.say("named "+h.Name, levelInfo, "", "%s is no nameserver that the owner wants any more, but its keys stay as long as CNS at %s names it", h.Name, strings.Join(h.NamedBy, ", "))
 		} else {
 			z.settle("named " + h.Name)
@@ -184,13 +184,13 @@ func (z *zone) reportLeavers(before lifecycle.State) {
 		i := slices.IndexFunc(before.Hosts, func(b lifecycle.Host) bool { return b.Name == h.Name })
 		was := i >= 0 && !before.Hosts[i].Missing.IsZero()
 		switch is := !h.Missing.IsZero(); {
-		case is == was || z.own(h.Name) || peer(z.facts.state.Peers, h.Name) < 0:
+		case is == was || z.own(h.Name) || peer(z.open().facts.state.Peers, h.Name) < 0:
 		case is && h.Until.IsZero():
-			z.log.Infof("%s: %s is no nameserver that the owner wants any more, and never was one: its keys go with the next reading that lacks it", z.title, h.Name)
+			z.log.Infof("%s: %s is no nameserver that the owner wants any more, and never was one: its keys go with the next reading that lacks it", z.title(), h.Name)
 		case is:
-			z.log.Infof("%s: %s is leaving: it is in none of target, NS and the parent's NS; its keys stay until %s, as long as caches may need them", z.title, h.Name, timestamp(latest(h.Until, z.facts.settled)))
+			z.log.Infof("%s: %s is leaving: it is in none of target, NS and the parent's NS; its keys stay until %s, as long as caches may need them", z.title(), h.Name, timestamp(latest(h.Until, z.open().facts.settled)))
 		default:
-			z.log.Infof("%s: %s is back: its keys stay", z.title, h.Name)
+			z.log.Infof("%s: %s is back: its keys stay", z.title(), h.Name)
 		}
 	}
 }
@@ -199,12 +199,12 @@ func (z *zone) reportLeavers(before lifecycle.State) {
 // when the server starts with zones that are as they were, nor of a zone that
 // begins with no other providers, of which a fleet has many.
 func (z *zone) reportPhase() {
-	r, was := z.outside.report, z.spoken
-	z.spoken = r.Phase
+	r, was := z.open().outside.report, z.open().spoken
+	z.open().spoken = r.Phase
 	if r.Phase == was || was == "" && r.Phase == lifecycle.Single {
 		return
 	}
-	text := fmt.Sprintf("%s is %s", z.title, r)
+	text := fmt.Sprintf("%s is %s", z.title(), r)
 	switch {
 	case r.Phase == lifecycle.Left && !r.DeleteFrom.IsZero():
 		text += fmt.Sprintf(": none of our nameservers is one of its any more; it may be deleted here from %s", timestamp(r.DeleteFrom))
@@ -224,7 +224,7 @@ func (z *zone) reportPhase() {
 // next step. After a start that is said again for waits that are not over.
 func (z *zone) reportKeys(was lifecycle.Report, now time.Time) {
 	fresh := func(until time.Time) bool { return was.Phase != "" || until.After(now) }
-	for _, k := range z.outside.report.Keys {
+	for _, k := range z.open().outside.report.Keys {
 		var before lifecycle.KeyReport // of a key that is served since the last decision, nothing
 		if i := slices.IndexFunc(was.Keys, func(o lifecycle.KeyReport) bool { return o.Key == k.Key }); i >= 0 {
 			before = was.Keys[i]
@@ -233,10 +233,10 @@ func (z *zone) reportKeys(was lifecycle.Report, now time.Time) {
 			continue
 		}
 		if k.Everywhere.After(before.Everywhere) && !k.SignFrom.IsZero() && fresh(k.SignFrom) {
-			z.log.Infof("%s: our key %d is at every nameserver since %s; it may sign the zone's data from %s", z.title, k.Key.Tag(), timestamp(k.Everywhere), timestamp(k.SignFrom))
+			z.log.Infof("%s: our key %d is at every nameserver since %s; it may sign the zone's data from %s", z.title(), k.Key.Tag(), timestamp(k.Everywhere), timestamp(k.SignFrom))
 		}
 		if k.InDS.After(before.InDS) && fresh(k.InDSFrom) {
-			z.log.Infof("%s: our key %d is in the parent's DS, and from %s in that of every cache", z.title, k.Key.Tag(), timestamp(k.InDSFrom))
+			z.log.Infof("%s: our key %d is in the parent's DS, and from %s in that of every cache", z.title(), k.Key.Tag(), timestamp(k.InDSFrom))
 		}
 	}
 }
@@ -244,27 +244,27 @@ func (z *zone) reportKeys(was lifecycle.Report, now time.Time) {
 // reportExits says from when a key may go that another one of ours was published
 // after.
 func (z *zone) reportExits(was lifecycle.Report, now time.Time) {
-	for _, k := range z.outside.report.Keys {
+	for _, k := range z.open().outside.report.Keys {
 		i := slices.IndexFunc(was.Keys, func(o lifecycle.KeyReport) bool { return o.Key == k.Key })
 		before := i >= 0 && !was.Keys[i].GoFrom.IsZero()
 		started := was.Phase == "" && !k.GoFrom.After(now) // it was said before
 		if k.GoFrom.IsZero() || before || started || !z.older(k.Key) {
 			continue
 		}
-		z.log.Infof("%s: our key %d may go from %s", z.title, k.Key.Tag(), timestamp(k.GoFrom))
+		z.log.Infof("%s: our key %d may go from %s", z.title(), k.Key.Tag(), timestamp(k.GoFrom))
 	}
 }
 
 // newer reports whether k was published after another key of ours.
 func (z *zone) newer(k merge.Key) bool {
-	own := z.facts.state.Own
+	own := z.open().facts.state.Own
 	i := mark(own, k)
 	return i >= 0 && slices.ContainsFunc(own, func(o store.Own) bool { return !o.Published.IsZero() && o.Published.Before(own[i].Published) })
 }
 
 // older reports whether another key of ours was published after k.
 func (z *zone) older(k merge.Key) bool {
-	own := z.facts.state.Own
+	own := z.open().facts.state.Own
 	i := mark(own, k)
 	return i >= 0 && slices.ContainsFunc(own, func(o store.Own) bool { return o.Published.After(own[i].Published) })
 }
@@ -273,7 +273,7 @@ func (z *zone) older(k merge.Key) bool {
 // known of them (rule M5), and lets these keys go once their holders have told
 // them.
 func (z *zone) seed(now time.Time) {
-	s := &z.facts.state
+	s := &z.open().facts.state
 	hosts := z.external(slices.Concat(s.NS, s.Life.ParentNS))
 	if s.Seed.At.IsZero() {
 		if cold := !s.Cold.IsZero() && len(s.Joint.DNSKEY) == 0; !cold {
@@ -282,7 +282,7 @@ func (z *zone) seed(now time.Time) {
 		var sets []lifecycle.Vouched
 		var from []string
 		for _, host := range hosts {
-			if v, ok := z.facts.vouchedBy(host); ok {
+			if v, ok := z.open().facts.vouchedBy(host); ok {
 				sets, from = append(sets, v), append(from, host)
 			}
 		}
@@ -292,10 +292,10 @@ func (z *zone) seed(now time.Time) {
 		}
 		s.Seed = lifecycle.SeedFrom(z.Name, z.knownOwn(), sets, s.Life.DS, now)
 		z.log.Infof("%s: nothing is stored of it; the keys of its other providers are taken from the zone itself, as %s serves it and the parent's DS vouches for: DNSKEY %s, secure entries %s",
-			z.title, strings.Join(from, " and "), refsOf(s.Seed.DNSKEY), refsOf(merge.Union(z.Name, merge.Local{}, []merge.Peer{s.Seed.Peer()}).CDNSKEY))
+			z.title(), strings.Join(from, " and "), refsOf(s.Seed.DNSKEY), refsOf(merge.Union(z.Name, merge.Local{}, []merge.Peer{s.Seed.Peer()}).CDNSKEY))
 		return
 	}
-	if z.facts.unsteady {
+	if z.open().facts.unsteady {
 		return // no wait ends
 	}
 	for _, h := range s.Life.Hosts { // those that leave, too
@@ -315,19 +315,19 @@ func (z *zone) seed(now time.Time) {
 	told := func(host string) bool {
 		i := peer(s.Peers, host)
 		if i < 0 {
-			return slices.Contains(z.facts.explained, host)
+			return slices.Contains(z.open().facts.explained, host)
 		}
 		p := s.Peers[i] // it may come from a resolver's cache
 		return !p.Collected.Add(-p.Announcement.TTL).Before(s.Seed.At)
 	}
-	accounted := z.facts.looked && !s.Life.NSAt.Before(z.began) && !slices.ContainsFunc(hosts, func(h string) bool { return !told(h) })
+	accounted := z.open().facts.looked && !s.Life.NSAt.Before(z.open().began) && !slices.ContainsFunc(hosts, func(h string) bool { return !told(h) })
 	s.Seed = s.Seed.Settle(accounted, z.MaxZoneTTL, now)
 }
 
 // knownOwn returns our keys as far as they are known before anything is served.
 func (z *zone) knownOwn() []merge.Key {
-	ours := ids(z.facts.files)
-	for _, o := range z.facts.state.Own {
+	ours := ids(z.open().facts.files)
+	for _, o := range z.open().facts.state.Own {
 		ours = append(ours, o.Key)
 	}
 	return ours
@@ -376,11 +376,11 @@ func deleteSets(j merge.Joint) merge.Joint {
 // a host that no CNS ever named only the keys that the zone's apex there holds,
 // too (rule D2).
 func (z *zone) consented(host string, a merge.Announcement) (merge.Announcement, error) {
-	if z.consents(z.facts.state, host) {
+	if z.consents(z.open().facts.state, host) {
 		return a, nil
 	}
 	const only = "it was in no CNS RRset, so that only those of its keys count which the zone's apex there holds, validated from the parent's DS"
-	v, ok := z.facts.vouchedBy(host)
+	v, ok := z.open().facts.vouchedBy(host)
 	if !ok {
 		return a, fmt.Errorf("%s, and that has not been seen", only)
 	}

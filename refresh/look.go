@@ -126,7 +126,7 @@ func (e *Engine) poll() {
 // pollable reports whether z is asked for its serial in turn: it is known, and
 // nothing else is under way.
 func (z *zone) pollable() bool {
-	return z.facts.looked && !z.asking && !z.Whole && !z.broken() && z.lookFails == 0
+	return z.looked() && !z.asking && !z.Whole && !z.broken() && z.lookFails == 0
 }
 
 var errNotAsked = errors.New("others took all the time")
@@ -165,7 +165,7 @@ func (e *Engine) lookAtStart() {
 	defer cancel()
 	var looks []func() func()
 	for _, z := range e.zones {
-		if z.Whole || z.facts.looked || len(z.facts.state.Joint.DNSKEY) > 0 {
+		if z.Whole || z.open().facts.looked || len(z.open().facts.state.Joint.DNSKEY) > 0 {
 			continue
 		}
 		o := e.chainOptions(z)
@@ -238,12 +238,12 @@ func (e *Engine) lookFailed(z *zone, err error) {
 	switch {
 	case errors.As(err, &unknown):
 		z.say("signer", levelProblem, "", "%v; what was served last stays", err)
-		if !z.facts.unknown {
-			z.facts.unknown = true
+		if !z.open().facts.unknown {
+			z.open().facts.unknown = true
 			e.loop.dirty[z] = true
 		}
 	case errors.Is(err, chain.ErrChanging) && z.lookFails == 1:
-	case z.facts.looked || len(z.facts.state.Joint.DNSKEY) > 0:
+	case z.open().facts.looked || len(z.open().facts.state.Joint.DNSKEY) > 0:
 		z.say("chain", levelWarning, "", "it could not be read, so that its last known nameservers and keys stay: %v", err)
 	case z.lookFails > startFails:
 		z.say("chain", levelProblem, "", "it could not be read, so that its apex key sets are not served: %v", err)
@@ -254,10 +254,10 @@ func (e *Engine) lookFailed(z *zone, err error) {
 func (e *Engine) saw(z *zone, l chain.Look) {
 	z.settle("signer")
 	z.recovered("chain", "it can be read again")
-	first := !z.facts.looked
-	z.facts.looked, z.facts.unknown = true, false
-	state, changed := z.observe(z.facts.state, l, e.loop.now)
-	z.facts.state = state
+	first := !z.open().facts.looked
+	z.open().facts.looked, z.open().facts.unknown = true, false
+	state, changed := z.observe(z.open().facts.state, l, e.loop.now)
+	z.open().facts.state = state
 	if changed || first {
 		e.reportTarget(z)
 	}
@@ -269,8 +269,8 @@ func (e *Engine) saw(z *zone, l chain.Look) {
 
 // reportTarget says whose keys z is to be served with.
 func (e *Engine) reportTarget(z *zone) {
-	ext := z.external(slices.Concat(z.facts.state.Target, z.facts.state.NS))
-	hosts, excess := z.imports(z.facts.state)
+	ext := z.external(slices.Concat(z.open().facts.state.Target, z.open().facts.state.NS))
+	hosts, excess := z.imports(z.open().facts.state)
 	if len(excess) > 0 {
 		z.say("excess", levelError, "", "it names more external nameservers than are dealt with; not collected: %s", strings.Join(excess, ", "))
 	} else {
@@ -278,16 +278,16 @@ func (e *Engine) reportTarget(z *zone) {
 	}
 	if len(ext) == 0 {
 		z.settle("silent")
-		if hosts := peerHosts(z.facts.state.Peers); len(hosts) > 0 {
+		if hosts := peerHosts(z.open().facts.state.Peers); len(hosts) > 0 {
 			z.say("target", levelInfo, "", "no external nameservers any more; the keys of %s stay as long as caches may need them", strings.Join(hosts, ", "))
 		} else {
-			z.notes.drop("target")
+			z.open().notes.drop("target")
 		}
 		return
 	}
 	var named, unnamed []string
 	for _, h := range hosts {
-		if z.consents(z.facts.state, h) {
+		if z.consents(z.open().facts.state, h) {
 			named = append(named, h)
 		} else {
 			unnamed = append(unnamed, h)

@@ -289,6 +289,7 @@ func (e *Engine) turn() time.Duration {
 	e.build()
 	e.keep()
 	e.refreshStatus()
+	e.clearDesk()
 	if !l.deciding() && l.writes.running == 0 && !l.lost {
 		e.config.Clock.handOver(l.clock)
 	}
@@ -349,7 +350,7 @@ func (e *Engine) attend(z *zone) {
 	}
 	e.protect(z, func() { e.tick(z) })
 	if z.broken() {
-		e.loop.news = e.loop.news || z.notes.index("internal") < 0
+		e.loop.news = e.loop.news || z.open().notes.index("internal") < 0
 		z.say("internal", levelProblem, "", "after %d internal errors it is left as it is: report them, and restart the server", z.panics)
 	}
 }

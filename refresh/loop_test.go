@@ -71,12 +71,12 @@ func TestZoneThatCannotBeSignedCostsTheOthersOfItsCommitNothing(t *testing.T) {
 		was := text(w.out.apexes[bad])
 		e.loop.done <- func() {
 			for _, z := range e.zones {
-				z.signAt, z.apex, z.made, z.facts.state.Signatures = e.loop.now, nil, nil, nil // all of it is due
+				z.open().signAt, z.apex, z.made, z.open().facts.state.Signatures = e.loop.now, nil, nil, nil // all of it is due
 				e.loop.dirty[z] = true
 			}
-			defect := *e.zones[1].facts.files[0]
+			defect := *e.zones[1].open().facts.files[0]
 			defect.Signer = panicker{defect.Signer}
-			e.zones[1].facts.files = []*keys.Key{&defect}
+			e.zones[1].open().facts.files = []*keys.Key{&defect}
 		}
 		w.pass(time.Second)
 		w.expectKeys(with(w.ksk, w.zsk.ID(), p.zsk), with(w.ksk, p.ksk))

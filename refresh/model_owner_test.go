@@ -298,7 +298,7 @@ func (m *model) follow() {
 		ns = o.goal
 	case slices.ContainsFunc(ns, func(host string) bool { return !m.byHost(host).here || m.now.Sub(m.byHost(host).got) < time.Hour }):
 		return // it has no keys that anybody was told of
-	case len(ns) == 0 || !slices.Equal(p.z.facts.state.Target, o.goal):
+	case len(ns) == 0 || !slices.Equal(p.z.open().facts.state.Target, o.goal):
 		return // it does not know yet
 	case !r.MayAdd && slices.ContainsFunc(ns, func(host string) bool { return !slices.Contains(m.parent.ns, host) }):
 		return // a copy of the zone that names hosts which it was not delegated to yet

@@ -138,7 +138,7 @@ func (p *modelProvider) start() {
 	p.e, p.z, p.partial = e, e.zones[0], nil
 	z := p.z
 	p.files = slices.DeleteFunc(p.files, func(k *keys.Key) bool { return k.Gone })
-	z.facts.files = p.files
+	z.open().facts.files = p.files
 	e.loop.due.Push(z)
 	stored := make(map[string]record)
 	if p.record != nil {
@@ -150,8 +150,8 @@ func (p *modelProvider) start() {
 	}
 	adopt(e.zones, stored)
 	e.readClock()
-	z.facts.unsteady, z.began, z.spoken = true, began, z.facts.state.Life.Phase
-	z.facts.state = startWaits(z.facts.state, began)
+	z.open().facts.unsteady, z.open().began, z.open().spoken = true, began, z.open().facts.state.Life.Phase
+	z.open().facts.state = startWaits(z.open().facts.state, began)
 	j := z.restoreJob(began)
 	p.sign(j)
 	if j.err != nil {
@@ -196,7 +196,7 @@ func (p *modelProvider) runs() bool { return p.e != nil }
 func (p *modelProvider) setFiles(ks ...*keys.Key) {
 	p.files = ks
 	if p.runs() {
-		p.z.facts.files = ks
+		p.z.open().facts.files = ks
 		p.e.loop.dirty[p.z] = true
 		p.decide()
 	}
@@ -218,7 +218,7 @@ func (p *modelProvider) collect() {
 		return
 	}
 	p.e.readClock()
-	hosts, _ := p.z.imports(p.z.facts.state)
+	hosts, _ := p.z.imports(p.z.open().facts.state)
 	for _, host := range hosts {
 		if len(hosts) > 1 && p.m.r.IntN(3) == 0 {
 			continue
@@ -232,8 +232,8 @@ func (p *modelProvider) collect() {
 			p.z.fetching = append(p.z.fetching, c)
 		}
 		var known merge.Announcement
-		if i := peer(p.z.facts.state.Peers, host); i >= 0 {
-			known = p.z.facts.state.Peers[i].Announcement
+		if i := peer(p.z.open().facts.state.Peers, host); i >= 0 {
+			known = p.z.open().facts.state.Peers[i].Announcement
 		}
 		c.asked = p.now()
 		p.e.collected(p.z, c, p.m.fetch(p, host, known), 0)
@@ -285,6 +285,7 @@ func (p *modelProvider) decide() {
 		return
 	}
 	p.e.readClock()
+	p.z.shut() // as in a fleet
 	for i := 0; i < 4 && (i == 0 || p.e.loop.dirty[p.z]); i++ {
 		delete(p.e.loop.dirty, p.z)
 		j := p.e.prepare(p.z, p.m.r.IntN(4) == 0)
@@ -323,14 +324,14 @@ func (p *modelProvider) addOnly(j *job) {
 func (p *modelProvider) await() {
 	world := func(at time.Time) time.Time { return at.Add(-p.skew) }
 	z := p.z
-	if at := z.decideAt; at.After(p.now()) {
+	if at := z.open().decideAt; at.After(p.now()) {
 		p.m.at(world(at).Add(p.m.between(0, time.Minute)), func() {
-			if p.z == z && due(z.decideAt, p.now()) {
+			if p.z == z && due(z.open().decideAt, p.now()) {
 				p.decide()
 			}
 		})
 	}
-	if at := z.outside.report.Next; at.After(p.now()) && !at.Equal(p.m.awaited[p.host]) {
+	if at := z.open().outside.report.Next; at.After(p.now()) && !at.Equal(p.m.awaited[p.host]) {
 		p.m.awaited[p.host] = at
 		p.m.at(world(at).Add(p.m.between(0, 2*time.Minute)), func() { p.readParent() })
 		p.m.at(world(at).Add(p.m.between(0, 2*time.Minute)), func() { p.beginSight(); p.endSight() })
@@ -350,7 +351,7 @@ func (p *modelProvider) sign(j *job) {
 		return
 	}
 	var stored []serve.Signature
-	if len(j.record.Signatures) > 0 && p.z != nil && slices.Equal(v.joint.DNSKEY, p.z.facts.state.Joint.DNSKEY) {
+	if len(j.record.Signatures) > 0 && p.z != nil && slices.Equal(v.joint.DNSKEY, p.z.open().facts.state.Joint.DNSKEY) {
 		stored = j.record.Signatures
 	}
 	var sigs []*dns.RRSIG
@@ -390,7 +391,7 @@ func (p *modelProvider) shown() shown {
 	case !p.runs() || p.z.apex == nil:
 		return shown{}
 	}
-	v, a := p.z.shown, p.z.apex
+	v, a := p.z.open().shown, p.z.apex
 	s := shown{up: true, failing: v.answer == failing, short: v.answer == keysAlone, noCDS: v.answer != full, data: p.chain.Signers, ns: p.chain.NS}
 	if ns := v.delegation.NS; len(ns) > 0 {
 		s.ns, s.csync = ns, v.delegation.CSYNC
@@ -414,7 +415,7 @@ func (p *modelProvider) shown() shown {
 }
 
 func (p *modelProvider) noteAnnouncement() {
-	now := announced{at: p.m.now, is: p.z.announcement, ok: p.z.announced}
+	now := announced{at: p.m.now, is: p.z.announces().keys, ok: p.z.announced}
 	if n := len(p.said); n > 0 && p.said[n-1].ok == now.ok && sameKeys(p.said[n-1].is, now.is) {
 		return
 	}
@@ -432,7 +433,7 @@ func (p *modelProvider) report() (lifecycle.Report, bool) {
 	if !p.runs() {
 		return lifecycle.Report{}, false
 	}
-	return p.z.outside.report, true
+	return p.z.open().outside.report, true
 }
 
 // keyReport returns what it says of one of its keys.

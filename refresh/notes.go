@@ -63,8 +63,8 @@ func (z *zone) say(topic string, l level, id, format string, args ...any) {
 	if id == "" {
 		id = text
 	}
-	was, said := z.notes.about(topic)
-	z.notes.put(note{topic: topic, level: l, id: id, text: text})
+	was, said := z.open().notes.about(topic)
+	z.open().notes.put(note{topic: topic, level: l, id: id, text: text})
 	z.news = true
 	if said && was.id == id && was.level == l {
 		return
@@ -78,36 +78,36 @@ func (z *zone) say(topic string, l level, id, format string, args ...any) {
 	case levelPending:
 		write = z.log.Debugf
 	}
-	write("%s: %s", z.title, text)
+	write("%s: %s", z.title(), text)
 }
 
 // settle forgets a topic, and says so if it was a problem.
 func (z *zone) settle(topic string) {
-	was, said := z.notes.about(topic)
+	was, said := z.open().notes.about(topic)
 	if !said {
 		return
 	}
-	z.notes.drop(topic)
+	z.open().notes.drop(topic)
 	z.news = true
 	if was.level == levelProblem {
-		z.log.Infof("%s: no longer so: %s", z.title, was.text)
+		z.log.Infof("%s: no longer so: %s", z.title(), was.text)
 	}
 }
 
 // recovered forgets a topic, and says what is so again if it was warned of.
 func (z *zone) recovered(topic, format string, args ...any) {
-	was, said := z.notes.about(topic)
-	z.notes.drop(topic)
+	was, said := z.open().notes.about(topic)
+	z.open().notes.drop(topic)
 	z.news = z.news || said
 	if said && was.level > levelInfo {
-		z.log.Infof("%s: %s", z.title, fmt.Sprintf(format, args...))
+		z.log.Infof("%s: %s", z.title(), fmt.Sprintf(format, args...))
 	}
 }
 
 // warnings returns what z was warned of and is so still.
 func (z *zone) warnings() []string {
 	var texts []string
-	for _, n := range z.notes {
+	for _, n := range z.open().notes {
 		if n.level >= levelWarning && n.text != "" {
 			texts = append(texts, n.text)
 		}
@@ -119,9 +119,9 @@ func (z *zone) warnings() []string {
 // problems returns what keeps z from being as it has to be.
 func (z *zone) problems() []string {
 	var texts []string
-	for _, n := range z.notes {
+	for _, n := range z.open().notes {
 		if n.level >= levelProblem {
-			texts = append(texts, z.title+": "+n.text)
+			texts = append(texts, z.title()+": "+n.text)
 		}
 	}
 	return texts

@@ -81,7 +81,7 @@ func (e *Engine) observe(z *zone) {
 	if z.Outside == nil {
 		return
 	}
-	now, o := e.loop.now, &z.outside
+	now, o := e.loop.now, &z.open().outside
 	if o.parent.next.IsZero() {
 		spread := time.Duration(rand.Int64N(int64(len(e.zones)) * int64(outsideSpread)))
 		o.parent.next, o.servers.next = now.Add(spread), now.Add(spread)
@@ -117,13 +117,13 @@ func (e *Engine) observe(z *zone) {
 
 // lookedAt returns the nameservers that are to be asked.
 func (z *zone) lookedAt() []string {
-	hosts := lifecycle.Hosts(z.facts.state.Life, z.lifeFacts())
+	hosts := lifecycle.Hosts(z.open().facts.state.Life, z.lifeFacts())
 	return hosts[:min(len(hosts), observe.MaxHosts)]
 }
 
 // sawParent takes over a reading of the parent that began at a time.
 func (e *Engine) sawParent(z *zone, p observe.Parent, began time.Time) {
-	now, g := e.loop.now, &z.outside.parent
+	now, g := e.loop.now, &z.open().outside.parent
 	g.running, g.asked = false, now
 	defer e.wake(z, now)
 	if !e.loop.clock.right() {
@@ -147,12 +147,12 @@ func (e *Engine) sawParent(z *zone, p observe.Parent, began time.Time) {
 		g.eager--
 		g.next = earliest(g.next, now.Add(max(jitter(soon), z.RefreshMin)))
 	}
-	z.outside.newParent = lifecycle.Parent{
+	z.open().outside.newParent = lifecycle.Parent{
 		At: now, DSFrom: earliest(began, now).Add(-p.DSAge), DSStatus: p.DSStatus, DS: p.DS[:min(len(p.DS), store.MaxDS)], DSTTL: p.DSTTL,
 		NSRead: p.NSRead, NS: clip(p.NS), NSTTL: p.NSTTL,
 	}
-	if s := z.outside.sight; s != nil && len(s.Servers) > 0 {
-		z.facts.vouched = z.vouch(*s)
+	if s := z.open().outside.sight; s != nil && len(s.Servers) > 0 {
+		z.open().facts.vouched = z.vouch(*s)
 	}
 	e.loop.dirty[z] = true
 }
@@ -181,7 +181,7 @@ func (z *zone) reportParent(p observe.Parent) {
 	case len(unread) == 0:
 		z.recovered("parent", "the parent can be read again")
 		return
-	case z.facts.state.Life.Phase == lifecycle.Single:
+	case z.open().facts.state.Life.Phase == lifecycle.Single:
 		return // a fleet has many; what waits for it says so
 	}
 	z.say("parent", levelWarning, "unread", "the parent's %s cannot be read: until it can, no nameserver's keys go and no step that needs it is taken", strings.Join(unread, " and "))
@@ -189,7 +189,7 @@ func (z *zone) reportParent(p observe.Parent) {
 
 // sawServers takes over a look at the nameservers.
 func (e *Engine) sawServers(z *zone, hosts []string, s observe.Sight) {
-	now, o := e.loop.now, &z.outside
+	now, o := e.loop.now, &z.open().outside
 	g := &o.servers
 	g.running, g.asked = false, now
 	defer e.wake(z, now)
@@ -197,7 +197,7 @@ func (e *Engine) sawServers(z *zone, hosts []string, s observe.Sight) {
 		g.next = now.Add(z.RefreshMin)
 		return
 	}
-	joint := z.facts.state.Joint
+	joint := z.open().facts.state.Joint
 	s.Share(slices.Concat(joint.DNSKEY, joint.CDNSKEY), joint.CDS)
 	l := lifecycle.LookOf(s, joint).Admit(z.newcomers(), z.announcedKeys()).Like(o.look)
 	l.At = now
@@ -207,18 +207,18 @@ func (e *Engine) sawServers(z *zone, hosts []string, s observe.Sight) {
 		g.idle = 0
 	}
 	o.look, o.newLook, o.hosts, o.sight = l, l, hosts, nil
-	if z.shown.answer != full {
+	if z.open().shown.answer != full {
 		o.sight = &s
 	}
-	z.facts.vouched, z.facts.explained = z.vouch(s), z.explain(s)
-	z.facts.served = z.serving(l)
+	z.open().facts.vouched, z.open().facts.explained = z.vouch(s), z.explain(s)
+	z.open().facts.served = z.serving(l)
 	g.next = now.Add(z.lookWait())
 	e.loop.dirty[z] = true
 }
 
 // newcomers returns the nameservers that NS is to gain.
 func (z *zone) newcomers() []string {
-	s := z.facts.state
+	s := z.open().facts.state
 	return slices.DeleteFunc(slices.Clone(s.Target), func(h string) bool {
 		return slices.Contains(s.NS, h) || slices.Contains(s.Life.ParentNS, h)
 	})
@@ -227,9 +227,9 @@ func (z *zone) newcomers() []string {
 // announcedKeys returns the keys that sign the zone's data, or may at any time, at
 // the nameservers that the owner wants.
 func (z *zone) announcedKeys() []merge.Key {
-	ks := slices.Clone(z.announcement.DNSKEY)
-	for _, p := range z.facts.state.Peers {
-		if slices.Contains(z.facts.state.Target, p.Host) {
+	ks := slices.Clone(z.announces().keys.DNSKEY)
+	for _, p := range z.open().facts.state.Peers {
+		if slices.Contains(z.open().facts.state.Target, p.Host) {
 			ks = append(ks, p.Announcement.DNSKEY...)
 		}
 	}
@@ -240,12 +240,12 @@ func (z *zone) announcedKeys() []merge.Key {
 // while something is awaited that they may show, longer while nothing changes.
 func (z *zone) lookWait() time.Duration {
 	wait := z.RefreshMax
-	switch z.facts.state.Life.Phase {
+	switch z.open().facts.state.Life.Phase {
 	case lifecycle.Collecting, lifecycle.Joint, lifecycle.Synced:
-		wait = after(retries, z.outside.servers.idle+1) * z.RefreshMin
+		wait = after(retries, z.open().outside.servers.idle+1) * z.RefreshMin
 	case lifecycle.Insecure:
-		if !z.outside.report.Converged {
-			wait = after(retries, z.outside.servers.idle+1) * z.RefreshMin
+		if !z.open().outside.report.Converged {
+			wait = after(retries, z.open().outside.servers.idle+1) * z.RefreshMin
 		}
 	}
 	return max(jitter(min(wait, z.RefreshMax)), z.RefreshMin)
@@ -254,7 +254,7 @@ func (z *zone) lookWait() time.Duration {
 // lookSoon has the nameservers looked at as soon as they may be asked again:
 // something has changed.
 func (e *Engine) lookSoon(z *zone) {
-	g := &z.outside.servers
+	g := &z.open().outside.servers
 	if z.Outside == nil || g.asked.IsZero() {
 		return // the first is to come
 	}
@@ -267,7 +267,7 @@ func (e *Engine) lookSoon(z *zone) {
 // readParentSoon has the parent read as soon as it may be asked again: it was told
 // of a change, and follows it or not.
 func (e *Engine) readParentSoon(z *zone) {
-	g := &z.outside.parent
+	g := &z.open().outside.parent
 	if z.Outside == nil || g.asked.IsZero() {
 		return // the first is to come
 	}
@@ -279,11 +279,11 @@ func (e *Engine) readParentSoon(z *zone) {
 // lookAtDeadline has the parent and the nameservers read when a wait is over:
 // time alone ends none.
 func (e *Engine) lookAtDeadline(z *zone) {
-	at := z.outside.report.Next
+	at := z.open().outside.report.Next
 	if z.Outside == nil || at.IsZero() {
 		return
 	}
-	for _, g := range []*glance{&z.outside.parent, &z.outside.servers} {
+	for _, g := range []*glance{&z.open().outside.parent, &z.open().outside.servers} {
 		if !g.next.IsZero() {
 			g.next = earliest(g.next, latest(at, g.asked.Add(z.RefreshMin)))
 			e.wake(z, g.next)
@@ -316,8 +316,8 @@ func (f *facts) vouchedBy(host string) (lifecycle.Vouched, bool) {
 // vouch returns the key sets of external nameservers that the parent's DS
 // vouches for.
 func (z *zone) vouch(s observe.Sight) (sets []voucher) {
-	ds := z.facts.state.Life.DS
-	if p := z.outside.newParent; p.DSStatus != observe.DSUnread {
+	ds := z.open().facts.state.Life.DS
+	if p := z.open().outside.newParent; p.DSStatus != observe.DSUnread {
 		ds = p.DS
 	}
 	for _, server := range s.Servers {
@@ -334,7 +334,7 @@ func (z *zone) vouch(s observe.Sight) (sets []voucher) {
 // explain returns the external nameservers all of whose keys are known without
 // the seed.
 func (z *zone) explain(s observe.Sight) (hosts []string) {
-	known := merge.Union(z.Name, z.local, z.facts.state.Peers)
+	known := merge.Union(z.Name, z.open().local, z.open().facts.state.Peers)
 	for _, server := range s.Servers {
 		if lifecycle.Explained(z.Name, server, known) {
 			hosts = append(hosts, server.Host)

@@ -24,7 +24,7 @@ func foreignKey(t *testing.T, flags uint16) *keys.Key {
 }
 
 // announcedKeys returns the DNSKEYs that are announced for the zone.
-func announcedKeys(e *Engine) []merge.Key { return e.zones[0].announcement.DNSKEY }
+func announcedKeys(e *Engine) []merge.Key { return e.zones[0].announces().keys.DNSKEY }
 
 func TestKeyOfTheChainIsServedAndAnnouncedUntilCachesForgotIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -107,12 +107,12 @@ func TestNewKeyWithTheTagOfOneOnItsWayOutIsRefused(t *testing.T) {
 			z.log = w.log
 			p := newProvider(t)
 			twin := twinOf(t, p.zsk)
-			z.local = merge.Local{DNSKEY: []merge.Key{w.zsk.ID()}, SecureEntry: []merge.Key{w.ksk.ID()}}
-			z.facts.state.Target, z.facts.state.NS = []string{ourNS, theirNS}, tt.ns
-			z.facts.state.HasCNS = true
+			z.open().local = merge.Local{DNSKEY: []merge.Key{w.zsk.ID()}, SecureEntry: []merge.Key{w.ksk.ID()}}
+			z.open().facts.state.Target, z.open().facts.state.NS = []string{ourNS, theirNS}, tt.ns
+			z.open().facts.state.HasCNS = true
 			old := p.announcement()
 			old.DNSKEY = []merge.Key{newPublic(t, 256)}
-			z.facts.state.Peers = []merge.Peer{{Host: theirNS, Announcement: old, Collected: now, Retiring: []merge.Retiring{{Key: p.zsk, Since: now, Until: now.Add(day)}}}}
+			z.open().facts.state.Peers = []merge.Peer{{Host: theirNS, Announcement: old, Collected: now, Retiring: []merge.Retiring{{Key: p.zsk, Since: now, Until: now.Add(day)}}}}
 			next := p.announcement()
 			next.DNSKEY = []merge.Key{twin}
 			var collision *merge.CollisionError
@@ -120,7 +120,7 @@ func TestNewKeyWithTheTagOfOneOnItsWayOutIsRefused(t *testing.T) {
 				t.Errorf("Expected a key that is refused: %v, got %v", tt.refused, err)
 			}
 			back := p.announcement() // the same key is no other
-			z.facts.state.Peers[0].Announcement = old
+			z.open().facts.state.Peers[0].Announcement = old
 			if err := e.accept(z, theirNS, back); err != nil {
 				t.Errorf("Expected a key that comes back to be accepted, got %v", err)
 			}
@@ -456,7 +456,7 @@ func TestOwnerWhoChangesCNSForeverFillsNoMemory(t *testing.T) {
 		}
 		w.pass(5 * time.Minute)
 		e.Stop()
-		if n := len(e.zones[0].notes) + len(e.zones[0].fetching); n > 10 {
+		if n := len(e.zones[0].open().notes) + len(e.zones[0].fetching); n > 10 {
 			t.Errorf("Expected what is about former hosts to go, got %d notes and collections", n)
 		}
 	})

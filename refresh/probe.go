@@ -28,13 +28,13 @@ const (
 func (e *Engine) probe(t *subtree) {
 	t.probing = true
 	z := t.zone
-	hosts := z.facts.state.NS
+	hosts := z.open().facts.state.NS
 	if z.Whole {
 		hosts = []string{t.NS}
 	}
 	name := ""
 	for _, m := range t.members {
-		if m.announced && len(m.announcement.CDS) > 0 {
+		if m.announced && len(m.announces().keys.CDS) > 0 {
 			name, _ = announce.Name(m.Name, t.NS)
 			break
 		}

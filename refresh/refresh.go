@@ -158,6 +158,7 @@ type Engine struct {
 	signatures *validate.Signatures
 
 	loop   loop
+	desk   desk
 	bell   *doorbell
 	status atomic.Pointer[Status]
 
@@ -187,7 +188,9 @@ func New(c Config) *Engine {
 	e.loop.init()
 	e.zones = make([]*zone, len(c.Zones))
 	inParallel(len(c.Zones), func(i int) { e.zones[i] = newZone(c.Zones[i]) })
-	entitle(e.zones)
+	findTwins(e.zones)
+	e.desk.limit = maxOpen
+	e.desk.put(e.zones)
 	e.loop.lookRates(c.Zones)
 	e.bell = newDoorbell(e.zones, func() time.Duration { _, elapsed := e.clock(); return elapsed })
 	e.connect()

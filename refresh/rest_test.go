@@ -24,8 +24,8 @@ func TestTheLoopComesToAZoneWhenSomethingIsDue(t *testing.T) {
 		if left := z.work.Sub(e.loop.now); left < day {
 			t.Errorf("Expected nothing to be due before the signatures are, got %v", left)
 		}
-		if !z.signAt.Equal(z.work) {
-			t.Errorf("Expected the signatures, due at %v, to be next, got %v", z.signAt, z.work)
+		if !z.open().signAt.Equal(z.work) {
+			t.Errorf("Expected the signatures, due at %v, to be next, got %v", z.open().signAt, z.work)
 		}
 	})
 }

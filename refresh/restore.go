@@ -25,9 +25,9 @@ func (e *Engine) takeOver(stored map[string]record) {
 	e.loop.begun = e.loop.clock.right()
 	inParallel(len(e.zones), func(i int) {
 		z := e.zones[i]
-		z.began, z.spoken = e.loop.now, z.facts.state.Life.Phase
-		if e.loop.clock.right() && z.facts.state.Saved.After(e.loop.now) { // nothing in it began later
-			z.facts.state = startWaits(z.facts.state, e.loop.now)
+		z.open().began, z.open().spoken = e.loop.now, z.open().facts.state.Life.Phase
+		if e.loop.clock.right() && z.open().facts.state.Saved.After(e.loop.now) { // nothing in it began later
+			z.open().facts.state = startWaits(z.open().facts.state, e.loop.now)
 		}
 	})
 	for _, z := range e.zones {
@@ -41,13 +41,13 @@ func (e *Engine) takeOver(stored map[string]record) {
 func (e *Engine) foretell() {
 	e.publishLast(e.zones, func(z *zone) *job {
 		if !e.loop.clock.right() {
-			return z.storedJob(z.facts.state.Saved)
+			return z.storedJob(z.open().facts.state.Saved)
 		}
 		return z.storedJob(e.loop.now)
 	})
 	lacking := make(map[string][]*zone)
 	for _, z := range e.zones {
-		if z.shown.answer == failing {
+		if z.open().shown.answer == failing {
 			lacking[z.Name] = append(lacking[z.Name], z)
 		}
 	}
@@ -58,7 +58,7 @@ func (e *Engine) foretell() {
 	for _, s := range e.scans {
 		for name, ks := range s.watcher.Peek(time.Now(), func(zone string) bool { return len(lacking[zone]) > 0 && s.wanted(zone) }) {
 			for _, z := range s.zones[name] {
-				z.facts.files = ks
+				z.open().facts.files = ks
 				found = append(found, z)
 			}
 		}
@@ -198,15 +198,15 @@ func (e *Engine) guard(z *zone, f func()) {
 
 // restoreJob returns the job of serving z as it was served last.
 func (z *zone) restoreJob(now time.Time) *job {
-	o := planOwn(z.Zone, z.facts, now)
-	return z.lastJob(o.signers(z.facts.state.Signers), now)
+	o := planOwn(z.Zone, z.open().facts, now)
+	return z.lastJob(o.signers(z.open().facts.state.Signers), now)
 }
 
 // storedJob returns the job of serving z as it was served last with the signatures
 // that are stored, before its keys have been read.
 func (z *zone) storedJob(now time.Time) *job {
 	var s serve.Signers
-	for _, o := range z.facts.state.Own {
+	for _, o := range z.open().facts.state.Own {
 		if z.distrustsKey(o.Key) {
 			continue
 		}
@@ -223,7 +223,7 @@ func (z *zone) storedJob(now time.Time) *job {
 
 // lastJob returns the job of serving z as it was served last, signed by signers.
 func (z *zone) lastJob(signers serve.Signers, now time.Time) *job {
-	s := z.facts.state
+	s := z.open().facts.state
 	v := view{answer: full, joint: s.Joint, signers: signers, hasCNS: s.HasCNS, hasCSYNC: s.HasCSYNC}
 	v.deleting = z.DeleteDS && len(z.external(s.Target)) == 0
 	if z.Auto {
@@ -239,7 +239,7 @@ func (z *zone) lastJob(signers serve.Signers, now time.Time) *job {
 // is wrong: with the signatures that were valid when they were stored, and
 // without making any (rule M6).
 func (z *zone) frozenJob() *job {
-	j := z.restoreJob(z.facts.state.Saved)
+	j := z.restoreJob(z.open().facts.state.Saved)
 	v := &j.decision.view
 	v.signers = serve.Signers{SecureEntry: halved(v.signers.SecureEntry), Data: halved(v.signers.Data)}
 	return j
@@ -297,7 +297,7 @@ func adopt(zones []*zone, stored map[string]record) {
 		if best == "" {
 			continue
 		}
-		z.facts.state = z.inherit(*stored[best].Zone)
+		z.open().facts.state = z.inherit(*stored[best].Zone)
 		if best == z.key && stored[best].path == z.Store {
 			z.known = true // else it is to be written there
 		}

@@ -154,8 +154,8 @@ func TestWhenAKeyMayTakeItsNextStepIsSaidOnce(t *testing.T) {
 		z := newZone(&Zone{Name: zoneName})
 		l := new(logbook)
 		z.log = l
-		z.facts.state.Own = []store.Own{{Key: old, Published: now.Add(-week)}, {Key: k, Published: now.Add(-time.Minute)}}
-		z.outside.report = of(tt.is)
+		z.open().facts.state.Own = []store.Own{{Key: old, Published: now.Add(-week)}, {Key: k, Published: now.Add(-time.Minute)}}
+		z.open().outside.report = of(tt.is)
 		z.reportKeys(tt.was, now)
 		if got := l.count("our key"); got != tt.want {
 			t.Errorf("%s: expected %d lines, got %q", name, tt.want, l.lines)
@@ -352,8 +352,8 @@ func TestWhenAKeyMayGoIsSaidOnce(t *testing.T) {
 		z := newZone(&Zone{Name: zoneName})
 		l := new(logbook)
 		z.log = l
-		z.facts.state.Own = []store.Own{{Key: old, Published: now.Add(-week)}, {Key: k, Published: now.Add(-time.Minute)}}
-		z.outside.report = tt.is
+		z.open().facts.state.Own = []store.Own{{Key: old, Published: now.Add(-week)}, {Key: k, Published: now.Add(-time.Minute)}}
+		z.open().outside.report = tt.is
 		z.reportExits(tt.was, now)
 		if got := l.count("may go from"); got != tt.want {
 			t.Errorf("%s: expected %d lines, got %q", name, tt.want, l.lines)

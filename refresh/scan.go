@@ -99,7 +99,7 @@ func (e *Engine) scanned(s *scan, changed map[string][]*keys.Key, notes []keys.N
 	}
 	for name, ks := range changed {
 		for _, z := range s.zones[name] {
-			z.facts.files = ks
+			z.open().facts.files = ks
 			e.loop.dirty[z] = true
 		}
 	}

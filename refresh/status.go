@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/flat"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
@@ -63,19 +63,13 @@ func (e *Engine) summarize() Status {
 		s.Problems = append(s.Problems, p)
 	}
 	for _, z := range e.zones {
-		s.Phases[string(z.phase())]++
-		s.Problems = append(s.Problems, z.problems()...)
+		b := z.summary()
+		s.Phases[string(b.phase)]++
+		s.Problems = append(s.Problems, b.problems...)
+		s.Stale += b.stale
+		s.LastCollection = latest(s.LastCollection, b.collected)
 		if z.apex != nil {
 			s.Expires = earliest(s.Expires, z.apex.Expires())
-		}
-		for _, c := range z.fetching {
-			i := peer(z.facts.state.Peers, c.host)
-			if i >= 0 && !c.ended.IsZero() && c.verdict != fetch.Secure {
-				s.Stale++
-			}
-		}
-		for _, p := range z.facts.state.Peers {
-			s.LastCollection = latest(s.LastCollection, p.Collected)
 		}
 	}
 	for _, t := range e.subtrees {
@@ -93,7 +87,7 @@ func (e *Engine) summarize() Status {
 
 // phase returns the phase z is in.
 func (z *zone) phase() lifecycle.Phase {
-	if p := z.facts.state.Life.Phase; p != "" {
+	if p := z.open().facts.state.Life.Phase; p != "" {
 		return p
 	}
 	return lifecycle.Collecting // it has not been decided about yet
@@ -108,11 +102,12 @@ type Told struct {
 
 // tell lets other goroutines know what has changed.
 func (z *zone) tell() {
-	if !z.news || z.outside.report.Phase == "" {
+	if !z.news || z.open().outside.report.Phase == "" {
 		return
 	}
 	z.news = false
-	z.told.Store(&Told{Report: z.outside.report, Roles: z.roles, Warnings: z.warnings()})
+	told := flat.Of(&Told{Report: z.open().outside.report, Roles: z.open().roles, Warnings: z.warnings()})
+	z.told.Store(&told)
 }
 
 // Tell calls tell for each zone of that canonical name, or of "" for all, of
@@ -121,7 +116,7 @@ func (z *zone) tell() {
 func (e *Engine) Tell(name string, tell func(*Zone, Told)) {
 	for _, z := range e.zones {
 		if t := z.told.Load(); t != nil && (name == "" || z.Name == name) {
-			tell(z.Zone, *t)
+			tell(z.Zone, *t.Get())
 		}
 	}
 }

@@ -279,7 +279,7 @@ func TestProvidersOfOneZoneDoNotShareState(t *testing.T) {
 		a.key:                                   {Zone: &store.Zone{Name: zoneName, Nameservers: a.Nameservers, Target: []string{"a.example.org."}}},
 		store.Key(zoneName, []string{theirNS2}): {Zone: &store.Zone{Name: zoneName, Nameservers: []string{theirNS2}, Target: []string{"c.example.org."}}},
 	})
-	if !a.known || b.known || len(b.facts.state.Target) != 0 {
+	if !a.known || b.known || len(b.open().facts.state.Target) != 0 {
 		t.Error("Expected the state to go to the provider that stored it, and to no other")
 	}
 }

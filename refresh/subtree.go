@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/flat"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/yield"
@@ -103,10 +104,11 @@ func (e *Engine) announceable(z *zone) {
 // announce lets the subtrees that announce z be built anew, if d says something
 // else than they do.
 func (e *Engine) announce(z *zone, d decision) {
-	if !d.announced || z.announced && reflect.DeepEqual(z.announcement, d.announcement) && reflect.DeepEqual(z.boot, d.boot) {
+	say := words{d.announcement, d.boot}
+	if !d.announced || z.announced && reflect.DeepEqual(z.announces(), say) {
 		return
 	}
-	z.announcement, z.boot, z.announced = d.announcement, d.boot, true
+	z.said, z.announced = flat.Of(&say), true
 	for _, t := range z.announcedIn {
 		t.dirty, t.changed[z] = true, true
 	}
@@ -127,7 +129,7 @@ func (e *Engine) enclosed(z *zone) {
 // ready reports whether t can be signed with what is known of its zone.
 func (t *subtree) ready() bool {
 	z := t.zone
-	return z.Whole || z.facts.looked || len(z.facts.state.Signers) > 0
+	return z.Whole || z.open().facts.looked || len(z.open().facts.state.Signers) > 0
 }
 
 // buildDue returns when subtrees are to be built or probed next.
@@ -221,28 +223,47 @@ func (e *Engine) builder(t *subtree) func() (*serve.Subtree, error) {
 	var apex *serve.Apex
 	if c.Delegated {
 		apex = z.apex
-		c.Serial = nextSerial(z.facts.state.Serial, now)
-		z.facts.state.Serial = c.Serial
+		c.Serial = nextSerial(z.open().facts.state.Serial, now)
+		z.open().facts.state.Serial = c.Serial
 		e.later(z)
 	}
-	signers, old := z.shown.signers, t.view
+	signers, old := z.open().shown.signers, t.view
 	p := serve.Params{TTL: seconds(z.TTL), Now: now, Jitter: rand.Float64, Kept: e.keptSignatures(t)}
 	members := slices.Values(t.members)
 	update := !t.failed && len(t.changed) <= len(t.members)/updateShare+1 && old.CanUpdate(c, signers, p)
 	if update {
 		members = maps.Keys(t.changed)
 	}
-	var announced []serve.Announced
+	var said []saying
 	for m := range members {
 		if m.announced {
-			announced = append(announced, serve.Announced{Zone: m.Name, Announcement: m.announcement, Boot: m.boot, TTL: seconds(m.TTL)})
+			said = append(said, saying{m.Zone, m.said})
 		}
 	}
 	clear(t.changed)
-	if update {
-		return func() (*serve.Subtree, error) { return old.Update(c, announced, signers, apex, p) }
+	return func() (*serve.Subtree, error) {
+		announced := announcedOf(said)
+		if update {
+			return old.Update(c, announced, signers, apex, p)
+		}
+		return serve.BuildSubtree(c, announced, signers, apex, p, old)
 	}
-	return func() (*serve.Subtree, error) { return serve.BuildSubtree(c, announced, signers, apex, p, old) }
+}
+
+// saying is what is to be announced of a zone.
+type saying struct {
+	zone *Zone
+	said flat.Value[words]
+}
+
+// announcedOf returns what a subtree is made of.
+func announcedOf(said []saying) []serve.Announced {
+	announced := make([]serve.Announced, len(said))
+	for i, s := range said {
+		w := s.said.Get()
+		announced[i] = serve.Announced{Zone: s.zone.Name, Announcement: w.keys, Boot: w.boot, TTL: seconds(s.zone.TTL)}
+	}
+	return announced
 }
 
 // nextSerial returns the serial that follows one: the time, so that it grows

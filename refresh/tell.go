@@ -81,8 +81,8 @@ func AnnouncementID(a merge.Announcement) string {
 // tellPeers has the zone's other nameservers told of what we announce, if that is
 // something else than they were told last.
 func (e *Engine) tellPeers(z *zone) {
-	s := &z.facts.state
-	id := AnnouncementID(z.announcement)
+	s := &z.open().facts.state
+	id := AnnouncementID(z.announces().keys)
 	if s.Told == id {
 		return
 	}
@@ -94,12 +94,12 @@ func (e *Engine) tellPeers(z *zone) {
 		}
 		queued := e.notice(z, func(ctx context.Context) func() {
 			if err := z.Notifier.Host(ctx, z.Name, host); err != nil {
-				z.log.Debugf("%s: telling %s that our announcement changed: %v", z.title, host, err)
+				z.log.Debugf("%s: telling %s that our announcement changed: %v", z.title(), host, err)
 			}
 			return nil
 		})
 		if !queued {
-			z.log.Debugf("%s: %s is not told that our announcement changed: too much is waiting", z.title, host)
+			z.log.Debugf("%s: %s is not told that our announcement changed: too much is waiting", z.title(), host)
 		}
 	}
 }
@@ -194,8 +194,8 @@ func (e *Engine) runErrands(z *zone) {
 		return
 	}
 	now := e.loop.now
-	for i, id := range z.tidings {
-		r := &z.errands[i]
+	for i, id := range z.open().tidings {
+		r := &z.open().errands[i]
 		switch {
 		case r.busy:
 		case id == "" && !r.over:
@@ -219,9 +219,9 @@ func (e *Engine) runErrands(z *zone) {
 // reconsider finds out what the parent of z is to be told of, after something that
 // this depends on has changed. It is too much to do each time that z is looked at.
 func (e *Engine) reconsider(z *zone) {
-	s := sighted{zone: z.Name, shown: z.shown, life: z.facts.state.Life, look: z.outside.look, published: z.published}
-	if tidings := s.errands(); tidings != z.tidings {
-		z.tidings = tidings
+	s := sighted{zone: z.Name, shown: z.open().shown, life: z.open().facts.state.Life, look: z.open().outside.look, published: z.open().published}
+	if tidings := s.errands(); tidings != z.open().tidings {
+		z.open().tidings = tidings
 		e.wake(z, e.loop.now)
 	}
 }
@@ -230,20 +230,20 @@ var errNoRoom = errors.New("too much is waiting to be told")
 
 // ranErrand takes over whether the parent was told, and when to try again.
 func (e *Engine) ranErrand(z *zone, i int, told bool, err error) {
-	r, what := &z.errands[i], dns.Type(errandTypes[i])
+	r, what := &z.open().errands[i], dns.Type(errandTypes[i])
 	r.busy, r.next, r.over = false, time.Time{}, true
 	switch {
 	case err == nil && told:
 		e.readParentSoon(z)
-		z.log.Infof("%s: the parent was told that %s has changed", z.title, what)
+		z.log.Infof("%s: the parent was told that %s has changed", z.title(), what)
 	case err == nil:
 	case r.tries < len(parentRetries):
 		r.next = e.loop.now.Add(jitter(parentRetries[r.tries]))
 		r.tries++
 		r.over = false
 		e.wake(z, r.next)
-		z.log.Debugf("%s: telling the parent that %s has changed: %v", z.title, what, err)
+		z.log.Debugf("%s: telling the parent that %s has changed: %v", z.title(), what, err)
 	default:
-		z.log.Infof("%s: the parent could not be told that %s has changed, and will have to find out: %s", z.title, what, strings.ReplaceAll(err.Error(), "\n", "; "))
+		z.log.Infof("%s: the parent could not be told that %s has changed, and will have to find out: %s", z.title(), what, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 }

@@ -42,8 +42,8 @@ func (e *Engine) readClock() {
 // that is over by then, whatever the clock said at its beginning.
 func (e *Engine) settle(z *zone) {
 	c := &e.loop.clock
-	z.facts.settled = c.settled(max(z.MaxZoneTTL, z.TTL))
-	z.facts.unsteady = !c.right() || z.facts.settled.After(e.loop.now)
+	z.open().facts.settled = c.settled(max(z.MaxZoneTTL, z.TTL))
+	z.open().facts.unsteady = !c.right() || z.open().facts.settled.After(e.loop.now)
 }
 
 // resume goes on with what waited for the clock. At first nothing has been
@@ -53,8 +53,8 @@ func (e *Engine) resume() {
 	if first := !l.begun; first {
 		l.begun = true
 		for _, z := range e.zones {
-			z.facts.state, z.began = startWaits(z.facts.state, l.now), l.now
-			z.signAt = l.now // what is served has not been looked at
+			z.open().facts.state, z.open().began = startWaits(z.open().facts.state, l.now), l.now
+			z.open().signAt = l.now // what is served has not been looked at
 			l.dirty[z] = true
 			e.wake(z, l.now)
 		}
@@ -84,24 +84,24 @@ func (e *Engine) clockSet(d time.Duration) {
 	}
 	for _, z := range e.zones {
 		move(d, &z.due, &z.work, &z.readAt) // all alike: the heap's order stays
-		o := &z.outside
-		move(d, &z.began, &o.parent.asked, &o.parent.next, &o.servers.asked, &o.servers.next, &o.look.At, &o.newLook.At, &o.newParent.At, &o.newParent.DSFrom)
-		move(d, &z.published)
-		for i := range z.errands {
-			move(d, &z.errands[i].next)
+		o := &z.open().outside
+		move(d, &z.open().began, &o.parent.asked, &o.parent.next, &o.servers.asked, &o.servers.next, &o.look.At, &o.newLook.At, &o.newParent.At, &o.newParent.DSFrom)
+		move(d, &z.open().published)
+		for i := range z.open().errands {
+			move(d, &z.open().errands[i].next)
 		}
 		for _, c := range z.fetching {
 			move(d, &c.asked, &c.next, &c.ended)
 		}
-		if hasWaits(z.facts.state) {
+		if hasWaits(z.open().facts.state) {
 			l.dirty[z] = true
 		}
 		if d > 0 {
-			z.facts.state = moveWaits(z.facts.state, d)
+			z.open().facts.state = moveWaits(z.open().facts.state, d)
 		} else {
-			z.facts.state = startWaits(z.facts.state, l.now)
-			if z.began.After(l.now) {
-				z.began = l.now
+			z.open().facts.state = startWaits(z.open().facts.state, l.now)
+			if z.open().began.After(l.now) {
+				z.open().began = l.now
 			}
 		}
 	}

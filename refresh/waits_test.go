@@ -40,9 +40,9 @@ func TestWaitsOutlastAClockThatIsSet(t *testing.T) {
 			w := newWorld(t)
 			e := w.engine()
 			z, before := e.zones[0], waiting(now.Add(tc.since))
-			z.facts.state, e.loop.now = before, now
+			z.open().facts.state, e.loop.now = before, now
 			e.clockSet(tc.set)
-			expectWaits(t, z.facts.state, now.Add(tc.want))
+			expectWaits(t, z.open().facts.state, now.Add(tc.want))
 			expectWaits(t, before, now.Add(tc.since)) // it may be on its way to the disk
 			if !e.loop.dirty[z] {
 				t.Error("Expected it to be stored")
@@ -79,8 +79,8 @@ func TestLookByAWrongClockIsNoFailure(t *testing.T) {
 	e.lookedAt(z, chain.Look{}, &chain.UnknownSignerError{Zone: zoneName})
 	e.lookedAt(z, chain.Look{}, errors.New("anything"))
 	e.polled(z, 0, errors.New("anything"))
-	if z.lookFails != 0 || z.facts.unknown || len(z.notes) > 0 {
-		t.Errorf("Expected nothing to be concluded, got %d failures, %v", z.lookFails, z.notes)
+	if z.lookFails != 0 || z.open().facts.unknown || len(z.open().notes) > 0 {
+		t.Errorf("Expected nothing to be concluded, got %d failures, %v", z.lookFails, z.open().notes)
 	}
 }
 

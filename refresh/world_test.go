@@ -372,6 +372,7 @@ func (w *world) fleet(c *Config, n int, cns ...string) (dir string) {
 func (w *world) engine() *Engine {
 	e := New(w.config())
 	e.rest = 1000 * time.Hour // nothing is to depend on it
+	e.desk.limit = 0          // nor on dossiers being left open
 	read, ahead := e.clock, w.ahead
 	e.clock = func() (time.Time, time.Duration) {
 		wall, elapsed := read()

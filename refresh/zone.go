@@ -10,64 +10,67 @@ import (
 	"time"
 
 	"github.com/coredns-mske/mske/chain"
+	"github.com/coredns-mske/mske/flat"
 	"github.com/coredns-mske/mske/keys"
-	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
 )
 
-// zone is what the loop knows of a zone. Nothing else touches it.
+// zone is what the loop knows of a zone. Nothing else touches it. A fleet's are most
+// of what it keeps in memory: what is not needed all the time is in the dossier.
 type zone struct {
 	*Zone
 	key   string    // in the store
-	title string    // for messages
+	twin  bool      // another zone has its name
 	due   time.Time // when the loop comes to it next
 	work  time.Time // when there is more to do for it than to look at the plugins behind ours
 	index int       // in the heap
 
-	facts  facts
+	filed filed // see open
+
 	stored written // last
 	known  bool    // whether the store has it
 
 	resigned bool // the signatures served are not those stored
 
-	shown        view               // what is published
-	apex         *serve.Apex        // made from shown
-	made         *serve.Apex        // made from the last decision, whether or not it was published
-	announcement merge.Announcement // what the subtrees announce
-	boot         merge.Announcement // and, for bootstrapping
-	announced    bool
+	apex      *serve.Apex       // what is published
+	made      *serve.Apex       // made from the last decision, whether or not it was published
+	said      flat.Value[words] // what the subtrees announce
+	announced bool
 
-	outside outside                 // what is seen of it from there
-	told    atomic.Pointer[Told]    // for other goroutines
-	news    bool                    // that is not what there is to tell any more
-	roles   map[merge.Key]keys.Role // of our keys that are published
-	began   time.Time               // when the engine did
-	spoken  lifecycle.Phase         // the phase that was last said
+	told atomic.Pointer[flat.Value[Told]] // for other goroutines
+	news bool                             // that is not what there is to tell any more
 
 	// The look at the plugins behind ours (look.go).
-	asking      bool
-	serial      uint32
-	readAt      time.Time // next look at everything
-	lookFails   int
-	decideAt    time.Time     // when time alone changes something
-	signAt      time.Time     // when a signature is due
+	asking    bool
+	serial    uint32
+	readAt    time.Time // next look at everything
+	lookFails int
+
 	fetching    []*collection // of each host one
-	notes       notes
-	decided     bool        // about since the start, so that local is known
-	local       merge.Local // our part of what is served
-	silent      bool        // it cannot be announced anywhere
+	decided     bool          // about since the start, so that local is known
+	silent      bool          // it cannot be announced anywhere
 	announcedIn []*subtree
 	encloses    []*subtree
 	log         Logger
 	panics      int
 	notified    atomic.Bool // somebody said that there is something new
+	telling     bool        // others are to be told of the announcement
+}
 
-	telling   bool                     // others are to be told of the announcement
-	tidings   [len(errandTypes)]string // what the parent is to be told of, see errands
-	errands   [len(errandTypes)]errand
-	published time.Time // when what shown says of keys and NS was
+// words are what is announced of a zone.
+type words struct {
+	keys merge.Announcement
+	boot merge.Announcement // for bootstrapping
+}
+
+// announces returns what the subtrees announce of z.
+func (z *zone) announces() words {
+	if !z.said.Any() {
+		return words{}
+	}
+	return *z.said.Get()
 }
 
 // facts are what the decisions about a zone depend on, beside the time.
@@ -88,22 +91,28 @@ type facts struct {
 
 func newZone(cfg *Zone) *zone {
 	z := &zone{Zone: cfg, key: store.Key(cfg.Name, cfg.Nameservers)}
-	z.facts.state = store.Zone{Name: cfg.Name, Nameservers: cfg.Nameservers}
-	z.title = fmt.Sprintf("Zone %q", cfg.Name)
+	z.open().facts.state = store.Zone{Name: cfg.Name, Nameservers: cfg.Nameservers}
 	return z
 }
 
-// entitle tells zones of one name, which are several providers', apart.
-func entitle(zones []*zone) {
+// findTwins tells zones of one name, which are several providers', apart.
+func findTwins(zones []*zone) {
 	byName := make(map[string]int)
 	for _, z := range zones {
 		byName[z.Name]++
 	}
 	for _, z := range zones {
-		if byName[z.Name] > 1 {
-			z.title += " under " + strings.Join(z.Nameservers, ", ")
-		}
+		z.twin = byName[z.Name] > 1
 	}
+}
+
+// title names z in a message.
+func (z *zone) title() string {
+	title := fmt.Sprintf("Zone %q", z.Name)
+	if z.twin {
+		title += " under " + strings.Join(z.Nameservers, ", ")
+	}
+	return title
 }
 
 // collectionOf returns the collection from host, nil if there is none.
@@ -139,21 +148,21 @@ func (e *Engine) tick(z *zone) {
 	e.observe(z)
 	e.runErrands(z)
 	z.tell()
-	if due(z.decideAt, now) || due(z.signAt, now) {
+	if due(z.open().decideAt, now) || due(z.open().signAt, now) {
 		e.loop.dirty[z] = true
 	}
-	next := []time.Time{z.decideAt, z.signAt}
+	next := []time.Time{z.open().decideAt, z.open().signAt}
 	for _, c := range z.fetching {
 		if !c.running {
 			next = append(next, c.next) // long past for one that ended
 		}
 	}
-	for _, g := range []*glance{&z.outside.parent, &z.outside.servers} {
+	for _, g := range []*glance{&z.open().outside.parent, &z.open().outside.servers} {
 		if !g.running {
 			next = append(next, g.next)
 		}
 	}
-	for _, r := range z.errands {
+	for _, r := range z.open().errands {
 		next = append(next, r.next)
 	}
 	for _, at := range next {
@@ -190,13 +199,13 @@ func after(table []time.Duration, fails int) time.Duration {
 // chainOptions returns what a look at z has to know.
 func (e *Engine) chainOptions(z *zone) chain.Options {
 	known := make(map[merge.Key]bool)
-	for _, k := range z.facts.state.Joint.DNSKEY {
+	for _, k := range z.open().facts.state.Joint.DNSKEY {
 		known[k] = true
 	}
-	for _, k := range z.facts.files {
+	for _, k := range z.open().facts.files {
 		known[k.ID()] = true
 	}
-	for _, o := range z.facts.state.Own {
+	for _, o := range z.open().facts.state.Own {
 		known[o.Key] = true
 	}
 	return chain.Options{CNSType: z.CNSType, Known: slices.Collect(maps.Keys(known)), Now: e.loop.now, Signatures: e.signatures}
