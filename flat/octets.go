@@ -11,6 +11,7 @@ type writer struct {
 	octets  []byte
 	kept    []any
 	numbers map[string]int // of texts, from one
+	last    int64          // time that was met, in nanoseconds since 1970
 }
 
 func (w *writer) reset() {
@@ -18,6 +19,7 @@ func (w *writer) reset() {
 	clear(w.kept) // they are not to be held
 	w.kept = w.kept[:0]
 	clear(w.numbers)
+	w.last = firstTime
 }
 
 func (w *writer) number(n uint64) { w.octets = binary.AppendUvarint(w.octets, n) }
@@ -45,11 +47,15 @@ func (w *writer) keep(v any, comparable bool) {
 	w.number(uint64(len(w.kept)))
 }
 
-// Times are a number whose lowest bits say what they are.
+// A time is a number whose lowest bits say of what kind it is. The others are how long
+// it is after the one before: in one value most are near each other.
 const (
 	timeUTC   = 1
 	timeLocal = 2
-	timeKept  = 3 // in another place, or with a reading of time elapsed
+	timeKept  = 3 // in another place, with a reading of time elapsed, or too far away
+
+	firstTime = int64(1<<60 + 1<<59) // of 2024
+	farAway   = int64(1 << 60)       // in nanoseconds
 )
 
 func (w *writer) time(t time.Time) {
@@ -57,9 +63,9 @@ func (w *writer) time(t time.Time) {
 		w.number(0)
 		return
 	}
-	kind := uint64(timeKept)
+	kind, after := uint64(timeKept), t.UnixNano()-w.last
 	switch {
-	case t != t.Round(0):
+	case t != t.Round(0), t.Year() < 1980, t.Year() > 2200, after < -farAway, after > farAway:
 	case t.Location() == time.UTC:
 		kind = timeUTC
 	case t.Location() == time.Local:
@@ -70,9 +76,8 @@ func (w *writer) time(t time.Time) {
 		w.keep(t, false)
 		return
 	}
-	seconds := t.Unix()
-	w.number(zigzag(seconds)<<2 | kind)
-	w.number(uint64(t.Nanosecond())) // #nosec G115 -- not negative
+	w.number(zigzag(after)<<2 | kind)
+	w.last += after
 }
 
 // reader is where octets become a value again.
@@ -80,10 +85,11 @@ type reader struct {
 	octets string
 	kept   []any
 	texts  []string
+	last   int64 // see writer
 }
 
 func (r *reader) reset(octets string, kept []any) {
-	r.octets, r.kept = octets, kept
+	r.octets, r.kept, r.last = octets, kept, firstTime
 	clear(r.texts)
 	r.texts = r.texts[:0]
 }
@@ -118,10 +124,13 @@ func (r *reader) text() string {
 func (r *reader) time() time.Time {
 	head := r.number()
 	switch head & 3 {
-	case timeUTC:
-		return time.Unix(unzigzag(head>>2), int64(r.number())).UTC() // #nosec G115 -- below a second
-	case timeLocal:
-		return time.Unix(unzigzag(head>>2), int64(r.number())) // #nosec G115 -- below a second
+	case timeUTC, timeLocal:
+		r.last += unzigzag(head >> 2)
+		t := time.Unix(0, r.last)
+		if head&3 == timeUTC {
+			t = t.UTC()
+		}
+		return t
 	case timeKept:
 		return r.kept[r.number()-1].(time.Time)
 	}

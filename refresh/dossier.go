@@ -1,7 +1,9 @@
 package refresh
 
 import (
+	"slices"
 	"time"
+	"unique"
 
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/flat"
@@ -49,6 +51,8 @@ type filed struct {
 	shut  flat.Value[dossier] // if it is not open
 	brief brief               // of what is shut
 	desk  *desk
+
+	signed bool // the signatures are those of the apex, and not in what is shut
 }
 
 // desk is where the open dossiers of an engine are.
@@ -59,8 +63,8 @@ type desk struct {
 
 // brief is what is told of all zones at once.
 type brief struct {
-	looked    bool // as in facts
-	phase     lifecycle.Phase
+	looked    bool            // as in facts
+	phase     lifecycle.Phase // no part of what is shut
 	problems  []string
 	stale     int       // known announcements that could not be collected anew
 	collected time.Time // when an announcement was last
@@ -76,6 +80,9 @@ func (z *zone) open() *dossier {
 	f.open = new(dossier)
 	if f.shut.Any() {
 		f.open, f.shut, f.brief = f.shut.Get(), flat.Value[dossier]{}, brief{}
+		if f.signed {
+			f.open.facts.state.Signatures = z.apex.Signatures()
+		}
 	}
 	if f.desk != nil {
 		f.desk.zones = append(f.desk.zones, z)
@@ -87,6 +94,10 @@ func (z *zone) open() *dossier {
 func (z *zone) shut() {
 	f := &z.filed
 	f.brief = z.summary()
+	s := &f.open.facts.state
+	if f.signed = z.apex != nil && slices.Equal(s.Signatures, z.apex.Signatures()); f.signed {
+		s.Signatures = nil
+	}
 	f.shut, f.open = flat.Of(f.open), nil
 }
 
@@ -96,7 +107,7 @@ func (z *zone) summary() brief {
 		return z.filed.brief
 	}
 	d := z.open()
-	b := brief{looked: z.looked(), phase: z.phase(), problems: z.problems()}
+	b := brief{looked: z.looked(), phase: unique.Make(z.phase()).Value(), problems: z.problems()}
 	for _, c := range z.fetching {
 		i := peer(d.facts.state.Peers, c.host)
 		if i >= 0 && !c.ended.IsZero() && c.verdict != fetch.Secure {
@@ -126,7 +137,7 @@ func (d *desk) put(zones []*zone) {
 	d.zones = append(d.zones, zones...)
 }
 
-// clear shuts what has been open for longest, as far as it is too much.
+// clearDesk shuts what has been open for longest, as far as it is too much.
 func (e *Engine) clearDesk() {
 	d := &e.desk
 	for range min(len(d.zones)-d.limit, maxShut) {

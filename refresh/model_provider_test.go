@@ -285,7 +285,7 @@ func (p *modelProvider) decide() {
 		return
 	}
 	p.e.readClock()
-	p.z.shut() // as in a fleet
+	reopen(p.m.t, p.z) // as in a fleet
 	for i := 0; i < 4 && (i == 0 || p.e.loop.dirty[p.z]); i++ {
 		delete(p.e.loop.dirty, p.z)
 		j := p.e.prepare(p.z, p.m.r.IntN(4) == 0)

@@ -1,18 +1,48 @@
 package validate
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
+	"hash"
 	"sync"
 )
 
-// Fingerprint identifies octets: it is a digest of them that nobody can find
-// others for, nor two such octets (160 bits of SHA-256). A fleet has millions.
-type Fingerprint [20]byte
+// Fingerprint identifies octets in this process: 128 bits of SHA-256 over them and
+// a secret. Who does not know that cannot look for two that have the same, so that
+// as many bits are enough as for the keys that signatures are by. A fleet has
+// millions.
+type Fingerprint [16]byte
+
+// secret is what fingerprints of this process are made with.
+var secret = func() (s [sha256.BlockSize]byte) {
+	_, _ = rand.Read(s[:]) // never fails
+	return s
+}()
+
+// hasher is what a fingerprint is made in.
+type hasher struct {
+	hash.Hash
+	sum [sha256.Size]byte
+}
+
+var hashers = sync.Pool{New: func() any { return &hasher{Hash: sha256.New()} }}
 
 // FingerprintOf returns the fingerprint of octets.
-func FingerprintOf(octets []byte) Fingerprint {
-	sum := sha256.Sum256(octets)
-	return Fingerprint(sum[:len(Fingerprint{})])
+func FingerprintOf(octets []byte) Fingerprint { return fingerprint(octets) }
+
+// fingerprint returns that of parts, each of which begins where it does.
+func fingerprint(parts ...[]byte) Fingerprint {
+	h := hashers.Get().(*hasher)
+	defer hashers.Put(h)
+	h.Reset()
+	h.Write(secret[:])
+	for _, part := range parts {
+		binary.BigEndian.PutUint64(h.sum[:], uint64(len(part)))
+		h.Write(h.sum[:8])
+		h.Write(part)
+	}
+	return Fingerprint(h.Sum(h.sum[:0])[:len(Fingerprint{})])
 }
 
 // Fingerprints remembers what octets were found to be, so that the same octets are

@@ -30,7 +30,7 @@ func newKey(k *dns.DNSKEY) key {
 	if wire == nil {
 		return key{DNSKEY: k} // not what a message can hold
 	}
-	return key{DNSKEY: k, tag: k.KeyTag(), cost: verifyCost(k), id: digest(wire)}
+	return key{DNSKEY: k, tag: k.KeyTag(), cost: verifyCost(k), id: fingerprint(wire)}
 }
 
 // SupportedAlgorithm says whether signatures of that algorithm can be

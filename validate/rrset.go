@@ -2,8 +2,6 @@ package validate
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
 	"slices"
 
 	"github.com/miekg/dns"
@@ -99,26 +97,14 @@ func Digest(rrs []dns.RR) (Fingerprint, bool) {
 		}
 	}
 	slices.SortFunc(wires, bytes.Compare)
-	return digest(wires...), true
+	return fingerprint(wires...), true
 }
 
 // digest identifies the records of the RRset, whatever their TTL and order.
 func (s *rrset) digest() Fingerprint {
 	wires := slices.Clone(s.wires)
 	slices.SortFunc(wires, bytes.Compare)
-	return digest(wires...)
-}
-
-// digest hashes octets so that it shows where each begins.
-func digest(wires ...[]byte) Fingerprint {
-	h := sha256.New()
-	for _, wire := range wires {
-		var length [4]byte
-		binary.BigEndian.PutUint32(length[:], uint32(len(wire))) // #nosec G115 -- at most 64 KB
-		h.Write(length[:])
-		h.Write(wire)
-	}
-	return Fingerprint(h.Sum(nil)[:len(Fingerprint{})])
+	return fingerprint(wires...)
 }
 
 // find returns the RRset of that name and type, or nil.

@@ -132,7 +132,7 @@ func identify(signed Fingerprint, sig *dns.RRSIG, k key) (Fingerprint, bool) {
 	if s == nil {
 		return Fingerprint{}, false
 	}
-	return digest(signed[:], s, k.id[:]), true
+	return fingerprint(signed[:], s, k.id[:]), true
 }
 
 // holds returns how long an RRset may be kept: by its TTL, the Original TTL and

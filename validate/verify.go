@@ -25,7 +25,7 @@ func (s *Signatures) Made(sig *dns.RRSIG, k *dns.DNSKEY, rrs []dns.RR) bool {
 	if !ok || !also {
 		return false // not what a message can hold
 	}
-	f := digest(signed[:], by[:])
+	f := fingerprint(signed[:], by[:])
 	if s.good.Has(f) {
 		return true
 	}
