@@ -2,11 +2,17 @@ package refresh
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/lifecycle"
+	"github.com/coredns-mske/mske/merge"
+	"github.com/coredns-mske/mske/store"
 )
 
 // reopen shuts z's dossier and opens it again, after which everything is as it was.
@@ -125,5 +131,39 @@ func TestDossierOfUndecidedZoneStaysOpen(t *testing.T) {
 	e.clearDesk()
 	if e.zones[0].filed.open != nil || len(e.desk.zones) > 0 {
 		t.Error("Expected the dossier to be shut")
+	}
+}
+
+// What it costs to come to a zone of two providers whose dossier is shut, and to shut
+// it again.
+func BenchmarkDossier(b *testing.B) {
+	key := func(flags uint16, n byte) merge.Key {
+		return merge.Key{Flags: flags, Protocol: 3, Algorithm: dns.ECDSAP256SHA256, PublicKey: strings.Repeat(string('A'+n), 88)}
+	}
+	ours, theirs := []merge.Key{key(257, 0), key(256, 1)}, []merge.Key{key(257, 2), key(256, 3)}
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	z := newZone(&Zone{Name: zoneName, Nameservers: []string{ourNS}})
+	d := z.open()
+	s := &d.facts.state
+	s.Saved, s.Target, s.NS = now, []string{ourNS, theirNS}, []string{ourNS, theirNS}
+	said := merge.Announcement{DNSKEY: theirs[1:], CDNSKEY: theirs[:1], CDS: []merge.DS{{KeyTag: 1, Algorithm: 13, DigestType: 2, Digest: strings.Repeat("AB", 32)}}, TTL: time.Hour}
+	s.Peers = []merge.Peer{{Host: theirNS, Announcement: said, Collected: now}}
+	s.Joint = merge.Union(zoneName, merge.Local{DNSKEY: ours, SecureEntry: ours[:1]}, s.Peers)
+	for _, k := range ours {
+		s.Own = append(s.Own, store.Own{Key: k, Signed: true, Published: now, SignedSince: now})
+		s.Life.Keys = append(s.Life.Keys, lifecycle.Key{Key: k, Everywhere: now, KnownFrom: now})
+	}
+	for _, host := range s.Target {
+		s.Life.Hosts = append(s.Life.Hosts, lifecycle.Host{Name: host, Heard: now, Delegated: true, KeyTTL: time.Hour})
+		d.outside.look.Seen = append(d.outside.look.Seen, lifecycle.Seen{Host: host, Keys: s.Joint.DNSKEY, NS: s.NS, CNS: s.Target})
+	}
+	d.shown = view{answer: full, joint: s.Joint}
+	d.outside.report = lifecycle.Report{Phase: lifecycle.Complete, NS: s.NS}
+	d.local = merge.Local{DNSKEY: ours, SecureEntry: ours[:1]}
+
+	b.ReportAllocs()
+	for b.Loop() {
+		z.shut()
+		z.open()
 	}
 }
