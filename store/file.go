@@ -222,12 +222,12 @@ func checkHeaders(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	first, err := header(f, 0)
+	first, err := header(f, 0, 0)
 	if err != nil {
 		return err
 	}
 	size := int64(binary.NativeEndian.Uint32(first[headerPageSize:]))
-	second, err := header(f, size)
+	second, err := header(f, 1, size)
 	if err != nil {
 		return err
 	}
@@ -241,13 +241,15 @@ func checkHeaders(f *os.File) error {
 	return checkPages(f, newest)
 }
 
-func header(f *os.File, at int64) ([]byte, error) {
-	h := make([]byte, headerSize)
-	if _, err := f.ReadAt(h, at+headerAt); errors.Is(err, io.EOF) {
+// header returns the header in page id, which is to be at an offset.
+func header(f *os.File, id uint64, at int64) ([]byte, error) {
+	page := make([]byte, headerAt+headerSize)
+	if _, err := f.ReadAt(page, at); errors.Is(err, io.EOF) {
 		return nil, errDamaged("it ends too early")
 	} else if err != nil {
 		return nil, err
 	}
+	h := page[headerAt:]
 	sum := fnv.New64a()
 	sum.Write(h[:headerSum])
 	if binary.NativeEndian.Uint32(h) != headerMagic {
@@ -255,6 +257,9 @@ func header(f *os.File, at int64) ([]byte, error) {
 	}
 	if binary.NativeEndian.Uint64(h[headerSum:]) != sum.Sum64() || binary.NativeEndian.Uint32(h[headerPageSize:]) < headerAt+headerSize {
 		return nil, errDamaged("a header is wrong")
+	}
+	if binary.NativeEndian.Uint64(page) != id || binary.NativeEndian.Uint16(page[8:]) != pageMeta {
+		return nil, errDamaged("a page is not what it says")
 	}
 	return h, nil
 }
@@ -334,7 +339,7 @@ func explainUse(err error) error {
 	return explain(err)
 }
 
-// verify reads the whole file: headers, format, structure, and every record against its
+// verify reads the whole file: headers, structure, format, and every record against its
 // checksum, and all of them against that of the content.
 func (f *file) verify() (all map[string]*Zone, err error) {
 	if err := checkHeaders(f.f); err != nil {
@@ -351,23 +356,10 @@ func (f *file) verify() (all map[string]*Zone, err error) {
 		if zones == nil {
 			return errDamaged("the zones are missing")
 		}
-		if err := checkStructure(tx); err != nil {
-			return err
-		}
 		all, err = checkContent(meta, zones)
 		return err
 	})
 	return all, err
-}
-
-func checkStructure(tx *bolt.Tx) error {
-	var first error
-	for err := range tx.Check() {
-		if first == nil {
-			first = errDamaged(err.Error())
-		}
-	}
-	return first
 }
 
 func checkContent(meta, zones *bolt.Bucket) (map[string]*Zone, error) {

@@ -109,15 +109,21 @@ func wholeFile(tb testing.TB) ([]byte, map[string]Zone) {
 	return whole, zones
 }
 
+// newestOf returns the header in file that counts.
+func newestOf(file []byte) []byte {
+	first, second := file[headerAt:], file[os.Getpagesize()+headerAt:]
+	if binary.NativeEndian.Uint64(second[headerTx:]) > binary.NativeEndian.Uint64(first[headerTx:]) {
+		return second
+	}
+	return first
+}
+
 // pageKinds returns one page in use of each kind in file, by bbolt's flags;
 // overflow is the flag of one that goes on in the next.
 func pageKinds(file []byte) map[uint16]int {
 	size := os.Getpagesize()
 	number := binary.NativeEndian.Uint64
-	newest := file[headerAt:]
-	if number(file[size+headerAt+headerTx:]) > number(newest[headerTx:]) {
-		newest = file[size+headerAt:]
-	}
+	newest := newestOf(file)
 	list := int(number(newest[headerFree:]))
 	free := map[uint64]bool{}
 	for i := range binary.NativeEndian.Uint16(file[list*size+10:]) {
@@ -140,10 +146,7 @@ func pageKinds(file []byte) map[uint16]int {
 	return kinds
 }
 
-const (
-	pageMeta = 0x04
-	overflow = 0xFFFF
-)
+const overflow = 0xFFFF
 
 func TestFuzzedFileHasPagesOfEveryKind(t *testing.T) {
 	whole, zones := wholeFile(t)
@@ -232,6 +235,7 @@ func FuzzDamagedFile(f *testing.F) {
 			t.Errorf("Expected an error or all zones, got %d zones and %v", len(zones), err)
 		}
 		if err == nil {
+			expectSound(t, l)
 			goesOn(t, path, l, zones)
 		}
 		if err := l.Release(); err != nil {

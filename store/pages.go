@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"slices"
 )
 
 // The pages of a bbolt file: a header of 16 octets (number, flags, count of
@@ -14,6 +15,7 @@ const (
 	pageElement = 16
 	pageBranch  = 0x01
 	pageLeaf    = 0x02
+	pageMeta    = 0x04 // a header
 	pageFree    = 0x10
 	leafBucket  = 0x01 // flag of a leaf's element whose value is a bucket
 
@@ -22,10 +24,11 @@ const (
 	maxDepth = 64
 )
 
-// pages checks that every pointer in a file's pages leads to where it may. It
-// goes before all that bbolt does with them: bbolt follows pointers in mapped
-// memory, also in goroutines of its own, where one that leads astray is the
-// end of the process.
+// pages checks that every pointer in a file's pages leads to where it may, that keys
+// are in order and that each page has one use: all that bbolt's own check finds. It
+// goes before all that bbolt does with them: bbolt follows pointers in mapped memory,
+// its check in a goroutine of its own, where one that leads astray, or a file that
+// is cut off meanwhile, is the end of the process.
 type pages struct {
 	file io.ReaderAt
 	size uint64 // octets of a page
@@ -42,13 +45,19 @@ func checkPages(file io.ReaderAt, header []byte) error {
 		high: number(header[headerPages:]),
 	}
 	p.seen = make([]bool, p.high)
-	if free := number(header[headerFree:]); free != noFreeList {
+	free := number(header[headerFree:])
+	if free != noFreeList {
 		if err := p.freeList(free); err != nil {
 			return err
 		}
 	}
-	_, err := p.tree(number(header[headerRoot:]), 0)
-	return err
+	if _, _, err := p.tree(number(header[headerRoot:]), 0); err != nil {
+		return err
+	}
+	if free != noFreeList && slices.Contains(p.seen[2:], false) {
+		return errDamaged("a page is neither in use nor free")
+	}
+	return nil
 }
 
 // read returns a page with those that continue it.
@@ -86,58 +95,62 @@ func (p *pages) once(id uint64) error {
 	return nil
 }
 
-// tree checks a page of a bucket and all below it, and returns its first key.
-func (p *pages) tree(id uint64, depth int) ([]byte, error) {
+// tree checks a page of a bucket and all below it, and returns the first key there
+// and the last.
+func (p *pages) tree(id uint64, depth int) (first, last []byte, err error) {
 	if depth > maxDepth {
-		return nil, errDamaged("its pages are nested too deep")
+		return nil, nil, errDamaged("its pages are nested too deep")
 	}
 	page, err := p.read(id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return p.elements(page, depth)
 }
 
 // elements checks the elements of a page, or of one inside a leaf, and returns
-// the first key.
-func (p *pages) elements(page []byte, depth int) (first []byte, err error) {
+// the first key there and the last.
+func (p *pages) elements(page []byte, depth int) (first, last []byte, err error) {
 	flags, count := binary.NativeEndian.Uint16(page[8:]), int(binary.NativeEndian.Uint16(page[10:]))
 	if pageHeader+count*pageElement > len(page) || flags != pageBranch && flags != pageLeaf {
-		return nil, errDamaged("a page has no sense")
+		return nil, nil, errDamaged("a page has no sense")
 	}
 	for i := range count {
-		at := pageHeader + i*pageElement
+		at, before := pageHeader+i*pageElement, last
 		var key []byte
 		if flags == pageBranch {
-			key, err = p.branch(page, at, depth)
+			key, last, err = p.branch(page, at, depth)
 		} else {
 			key, err = p.leaf(page, at, depth)
+			last = key
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if i == 0 {
 			first = key
+		} else if bytes.Compare(key, before) <= 0 {
+			return nil, nil, errDamaged("its keys are in no order")
 		}
 	}
-	return first, nil
+	return first, last, nil
 }
 
-// branch checks an element that leads to another page and returns its key. That
-// is the first of the other page: bbolt finds what to replace by it, and where
-// they differ it would keep both the old page and the new one.
-func (p *pages) branch(page []byte, at, depth int) ([]byte, error) {
+// branch checks an element that leads to another page and returns its key, and the
+// last one there. Its key is the first of the other page: bbolt finds what to
+// replace by it, and where they differ it would keep both the old page and the new one.
+func (p *pages) branch(page []byte, at, depth int) (key, last []byte, err error) {
 	offset, size := binary.NativeEndian.Uint32(page[at:]), binary.NativeEndian.Uint32(page[at+4:])
 	start := uint64(at) + uint64(offset)
 	if start+uint64(size) > uint64(len(page)) {
-		return nil, errDamaged("a key lies outside of its page")
+		return nil, nil, errDamaged("a key lies outside of its page")
 	}
-	key := page[start : start+uint64(size)]
-	first, err := p.tree(binary.NativeEndian.Uint64(page[at+8:]), depth+1)
+	key = page[start : start+uint64(size)]
+	first, last, err := p.tree(binary.NativeEndian.Uint64(page[at+8:]), depth+1)
 	if err == nil && !bytes.Equal(key, first) {
 		err = errDamaged("a key is not the first of the page that it leads to")
 	}
-	return key, err
+	return key, last, err
 }
 
 // leaf checks an element that holds a record or a bucket and returns its key.
@@ -159,14 +172,14 @@ func (p *pages) leaf(page []byte, at, depth int) ([]byte, error) {
 	}
 	var err error
 	if root := binary.NativeEndian.Uint64(page[value:]); root != 0 {
-		_, err = p.tree(root, depth+1)
+		_, _, err = p.tree(root, depth+1)
 		return key, err
 	}
 	inline := page[value+bucketHeader : end]
 	if len(inline) < pageHeader || depth > maxDepth {
 		return nil, errDamaged("a bucket is cut short")
 	}
-	_, err = p.elements(inline, depth+1)
+	_, _, err = p.elements(inline, depth+1)
 	return key, err
 }
 
