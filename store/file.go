@@ -49,7 +49,8 @@ type file struct {
 	// ops is held while bbolt works with the file, by one at a time: where it stumbles
 	// over damage it may leave its own locks locked, and nobody is to wait for them.
 	ops  sync.Mutex
-	dead error // a fault that leaves bbolt in an unknown state
+	dead error // damage that was come upon
+	seen int   // the transaction that the file shows: another one is of somebody else
 
 	mu   sync.Mutex
 	read map[string]*Zone // what was there when it was opened, until somebody asked for it or wrote
@@ -149,7 +150,8 @@ func open(path string) (*file, error) {
 func check(path string) (zones map[string]*Zone, err error) {
 	f, err := openBolt(path, true)
 	if err == nil {
-		err = errors.Join(guard(func() (err error) { zones, err = f.verify(); return err }), f.close())
+		zones, err = f.verify()
+		err = errors.Join(err, f.close())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("state file %q: %w", path, explain(err))
@@ -175,6 +177,11 @@ func openBolt(path string, readOnly bool) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
+	newest, err := newestHeader(f.f)
+	if err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	f.seen = int(binary.NativeEndian.Uint64(newest[headerTx:])) // #nosec G115 -- as bbolt does
 	return f, nil
 }
 
@@ -222,23 +229,31 @@ func checkHeaders(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	first, err := header(f, 0, 0)
+	newest, err := newestHeader(f)
 	if err != nil {
 		return err
 	}
-	size := int64(binary.NativeEndian.Uint32(first[headerPageSize:]))
-	second, err := header(f, 1, size)
-	if err != nil {
-		return err
-	}
-	newest := first
-	if binary.NativeEndian.Uint64(second[headerTx:]) > binary.NativeEndian.Uint64(first[headerTx:]) {
-		newest = second
-	}
+	size := int64(binary.NativeEndian.Uint32(newest[headerPageSize:]))
 	if pages := binary.NativeEndian.Uint64(newest[headerPages:]); pages > uint64(info.Size()/size) {
 		return errDamaged("it ends too early")
 	}
 	return checkPages(f, newest)
+}
+
+// newestHeader returns the header that counts, if both are right.
+func newestHeader(f *os.File) ([]byte, error) {
+	first, err := header(f, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	second, err := header(f, 1, int64(binary.NativeEndian.Uint32(first[headerPageSize:])))
+	if err != nil {
+		return nil, err
+	}
+	if binary.NativeEndian.Uint64(second[headerTx:]) > binary.NativeEndian.Uint64(first[headerTx:]) {
+		return second, nil
+	}
+	return first, nil
 }
 
 // header returns the header in page id, which is to be at an offset.
@@ -264,7 +279,7 @@ func header(f *os.File, id uint64, at int64) ([]byte, error) {
 	return h, nil
 }
 
-// errDamaged is a fault in the file's structure.
+// errDamaged is a fault in the file.
 type errDamaged string
 
 func (e errDamaged) Error() string { return string(e) }
@@ -302,14 +317,13 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// errFault is damage that bbolt was not prepared for.
+// errFault is damage that bbolt was not prepared for: it is left in an unknown state.
 type errFault struct{ error }
 
 func (e errFault) Unwrap() error { return e.error }
 
-// use runs do, which works with bbolt, unless that has come upon a fault before:
-// somebody has overwritten the file while it is in use, say. Then it is not used any
-// more.
+// use runs do, which works with bbolt, unless damage was come upon before: somebody has
+// overwritten the file while it is in use, say. Then it is not used any more.
 func (f *file) use(do func() error) error {
 	f.ops.Lock()
 	defer f.ops.Unlock()
@@ -317,8 +331,8 @@ func (f *file) use(do func() error) error {
 		return f.dead
 	}
 	err := guard(do)
-	var fault errFault
-	if errors.As(err, &fault) {
+	var damaged errDamaged
+	if errors.As(err, &damaged) {
 		f.dead = err
 	}
 	return err
@@ -326,17 +340,39 @@ func (f *file) use(do func() error) error {
 
 // view calls do in a transaction that only reads.
 func (f *file) view(do func(*bolt.Tx) error) error {
-	return explainUse(f.use(func() error { return f.db.View(do) }))
+	return explainUse(f.look(do))
+}
+
+// look calls do in a transaction that only reads, and explains no error.
+func (f *file) look(do func(*bolt.Tx) error) error {
+	return f.use(func() error {
+		return f.db.View(func(tx *bolt.Tx) error {
+			if err := f.expect(tx.ID()); err != nil {
+				return err
+			}
+			return do(tx)
+		})
+	})
+}
+
+// expect returns an error if the file shows another transaction than it should: it
+// was overwritten, with a backup perhaps, which is whole. But bbolt has in memory which
+// pages are free, and would write to those that are not.
+func (f *file) expect(id int) error {
+	if id != f.seen {
+		return errDamaged("it is of another time")
+	}
+	return nil
 }
 
 // explainUse says what to do about an error of a file that was whole when it was
 // opened.
 func explainUse(err error) error {
-	var fault errFault
-	if errors.As(err, &fault) {
+	var damaged errDamaged
+	if errors.As(err, &damaged) {
 		return fmt.Errorf("was damaged or overwritten while in use (%w): restore it from a backup, and restart the server", err)
 	}
-	return explain(err)
+	return err
 }
 
 // verify reads the whole file: headers, structure, format, and every record against its
@@ -345,7 +381,7 @@ func (f *file) verify() (all map[string]*Zone, err error) {
 	if err := checkHeaders(f.f); err != nil {
 		return nil, err
 	}
-	err = f.db.View(func(tx *bolt.Tx) error {
+	err = f.look(func(tx *bolt.Tx) error {
 		meta, zones := tx.Bucket(metaBucket), tx.Bucket(zonesBucket)
 		if meta == nil {
 			return errors.New("holds the data of another program: choose another file with the state option")
@@ -402,10 +438,13 @@ func (f *file) zones() (map[string]*Zone, error) {
 	err := f.view(func(tx *bolt.Tx) error {
 		return eachRecord(tx.Bucket(zonesBucket), func(key, record []byte) error {
 			z, err := decode(string(key), record)
+			if err != nil {
+				return errDamaged(err.Error()) // it was right when the file was opened, or written
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			zones[string(key)] = &z
-			return err
+			return nil
 		})
 	})
 	return zones, err
@@ -466,12 +505,35 @@ func (f *file) update(do func(*bolt.Tx) error) error {
 	if info, err := os.Stat(f.path); err != nil || !f.is(info) {
 		return errors.New("was removed or replaced while in use: restart the server")
 	}
-	err := f.use(func() error { return f.db.Update(do) })
+	err := f.use(func() error { return f.commit(do) })
 	if errors.Is(err, errEqual) {
 		return nil
 	}
 	f.stale = err != nil
 	return explainUse(err)
+}
+
+// commit calls do in a transaction that writes, and notes which one the file shows after
+// that. One that failed may have come as far as the header, which was not synced, say:
+// bbolt goes on from there.
+func (f *file) commit(do func(*bolt.Tx) error) error {
+	err := f.db.Update(func(tx *bolt.Tx) error {
+		if err := f.expect(tx.ID() - 1); err != nil {
+			return err
+		}
+		return do(tx)
+	})
+	if err == nil {
+		f.seen++
+		return nil
+	}
+	_ = f.db.View(func(tx *bolt.Tx) error { // where that fails, so does every later one
+		if tx.ID() == f.seen+1 {
+			f.seen++
+		}
+		return nil
+	})
+	return err
 }
 
 func (f *file) write(tx *bolt.Tx, records map[string][]byte) error {
@@ -511,11 +573,11 @@ func (f *file) is(info os.FileInfo) bool {
 // nobody holds any more: only the file itself is closed then, and what is mapped of it
 // stays.
 func (f *file) close() error {
-	err := f.use(f.db.Close)
 	f.ops.Lock()
 	defer f.ops.Unlock()
-	if f.dead == nil {
-		return err
+	var fault errFault
+	if errors.As(f.dead, &fault) {
+		return errors.Join(unlock(f.f), f.f.Close())
 	}
-	return errors.Join(unlock(f.f), f.f.Close())
+	return f.db.Close()
 }
