@@ -254,8 +254,8 @@ func (inst *instance) prepareRestart() error {
 }
 
 // resume goes on after a reload that failed. If the new instance had come as
-// far as starting its work, nobody but we can stop it, and it has taken our
-// state file over.
+// far as starting its work, nobody but we can stop it. Where it has taken our
+// state file over, our work begins again.
 func (inst *instance) resume() error {
 	restarting.CompareAndSwap(inst, nil)
 	failed := inst.successor.Swap(nil)
@@ -263,6 +263,9 @@ func (inst *instance) resume() error {
 		return nil
 	}
 	failed.stop()
+	if e := inst.engine.Load(); e != nil && e.Works() {
+		return nil
+	}
 	inst.stop()
 	return inst.start()
 }

@@ -123,6 +123,35 @@ func TestFailedReloadGoesOnAsBefore(t *testing.T) {
 	}
 }
 
+// A reload that fails ends no work, even if that could not begin again: the state file
+// was cut off while in use.
+func TestFailedReloadOverADamagedStateFileGoesOnAsBefore(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	taken := "example.com:" + strings.TrimPrefix(busy.Addr().String(), "127.0.0.1:") + " {\n bind 127.0.0.1\n file db.example.org example.org\n}"
+	for _, tt := range []struct{ name, option, block, want string }{
+		{"the same file", "ttl 5m", "", "restart the server"},
+		{"another file, and an address is taken", "state other.db", taken, "address already in use"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newProvider(t)
+			s := start(t, p.watched(t, ""))
+			s.until("an answer", question("example.org.", dns.TypeDNSKEY, true), answered)
+			if err := os.Truncate(filepath.Join(p.dir, defaultState), 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.restart(p.watched(t, tt.option) + tt.block); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Expected an error with %q, got %v", tt.want, err)
+			}
+			expectInstances(t, 1)
+			expectBackgroundWork(t, s, p)
+		})
+	}
+}
+
 func TestReloadWithoutUsStopsOurWork(t *testing.T) {
 	p := newProvider(t)
 	s := start(t, p.watched(t, ""))

@@ -68,6 +68,18 @@ func (l *leases) zones() (map[string]record, error) {
 	return all, nil
 }
 
+// held reports whether none of the files was taken over.
+func (l *leases) held() bool {
+	for _, lease := range l.byPath {
+		select {
+		case <-lease.Done():
+			return false
+		default:
+		}
+	}
+	return true
+}
+
 // watch closes revoked once a newer engine takes one of the files over. It
 // returns when that happens, or when done is closed.
 func (l *leases) watch(path string, done <-chan struct{}) {

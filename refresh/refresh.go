@@ -272,6 +272,12 @@ func (e *Engine) Stop() {
 	})
 }
 
+// Works reports whether the work goes on that Start began: it was not stopped, and no
+// newer engine has taken a state file over.
+func (e *Engine) Works() bool {
+	return e.leases != nil && e.ctx.Err() == nil && e.leases.held()
+}
+
 // release gives the state files back. Writes after that fail.
 func (e *Engine) release() {
 	if e.leases == nil {

@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // ErrRevoked says that a newer instance of the same process holds the store.
@@ -63,7 +65,7 @@ type Lease struct {
 // not there, and takes it over from whichever lease of this process holds it.
 // When it returns, a write of the former holder has ended and none will follow.
 // It fails if another process has the file open, or if the file is not one
-// that can be relied on.
+// that can be relied on; the former holder goes on then.
 func Acquire(path string) (*Lease, error) {
 	handlesMu.Lock()
 	defer handlesMu.Unlock()
@@ -80,6 +82,8 @@ func Acquire(path string) (*Lease, error) {
 		}
 		h = &handle{path: path, file: f}
 		handles = append(handles, h)
+	} else if err := h.check(); err != nil {
+		return nil, err
 	}
 	h.refs++
 	l := &Lease{h: h, revoked: make(chan struct{})}
@@ -98,8 +102,8 @@ func Check(path string) error {
 	if err != nil {
 		return err
 	}
-	if find(path) != nil {
-		return nil // checked when it was opened
+	if h := find(path); h != nil {
+		return h.check()
 	}
 	before, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -177,6 +181,15 @@ func (l *Lease) Release() error {
 	var err error
 	l.release.Do(func() { err = l.h.drop(l) })
 	return err
+}
+
+// check reports whether the file, which was verified when it was opened, was overwritten
+// since.
+func (h *handle) check() error {
+	if err := h.file.view(func(*bolt.Tx) error { return nil }); err != nil {
+		return fmt.Errorf("state file %q: %w", h.path, err)
+	}
+	return nil
 }
 
 // pass makes l the holder. It waits for a write in progress.
