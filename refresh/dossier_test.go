@@ -134,9 +134,8 @@ func TestDossierOfUndecidedZoneStaysOpen(t *testing.T) {
 	}
 }
 
-// What it costs to come to a zone of two providers whose dossier is shut, and to shut
-// it again.
-func BenchmarkDossier(b *testing.B) {
+// ofTwo returns a zone of two providers, which is as it should be.
+func ofTwo() *zone {
 	key := func(flags uint16, n byte) merge.Key {
 		return merge.Key{Flags: flags, Protocol: 3, Algorithm: dns.ECDSAP256SHA256, PublicKey: strings.Repeat(string('A'+n), 88)}
 	}
@@ -160,7 +159,23 @@ func BenchmarkDossier(b *testing.B) {
 	d.shown = view{answer: full, joint: s.Joint}
 	d.outside.report = lifecycle.Report{Phase: lifecycle.Complete, NS: s.NS}
 	d.local = merge.Local{DNSKEY: ours, SecureEntry: ours[:1]}
+	return z
+}
 
+// A fleet has as many shut dossiers as zones. This one's keys and digest take 416
+// octets once.
+func TestShutDossierTakesLittleMemory(t *testing.T) {
+	const most = 1200
+	z := ofTwo()
+	z.shut()
+	if size := z.filed.shut.Size(); size > most {
+		t.Errorf("Expected a shut dossier of at most %d octets, got %d", most, size)
+	}
+}
+
+// What it costs to come to a zone whose dossier is shut, and to shut it again.
+func BenchmarkDossier(b *testing.B) {
+	z := ofTwo()
 	b.ReportAllocs()
 	for b.Loop() {
 		z.shut()
