@@ -24,6 +24,7 @@ import (
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/status"
 	"github.com/coredns-mske/mske/store"
+	"github.com/coredns-mske/mske/validate"
 	"github.com/coredns-mske/mske/yield"
 )
 
@@ -85,6 +86,10 @@ type instanceKey struct{}
 
 // clock is what this process knows of the system's: a reload begins with that.
 var clock = refresh.NewClock()
+
+// signatures are those that this process has found good, whoever made them: whether
+// one is depends on nothing that a reload changes.
+var signatures = validate.NewSignatures()
 
 // restarting is the instance that is being replaced by a reload, nil at other
 // times. caddy reloads one instance at a time.
@@ -296,7 +301,7 @@ func (inst *instance) background() (refresh.Config, error) {
 	info, _ := debug.ReadBuildInfo()
 	config := refresh.Config{
 		Former:   refresh.Former{Apexes: make(map[*refresh.Zone]*serve.Apex), Subtrees: make(map[*refresh.Subtree]*serve.Subtree)},
-		Observer: observer{}, Log: log, Built: built(info), Clock: clock, Crowded: refresh.NewCrowd().Here,
+		Observer: observer{}, Log: log, Built: built(info), Clock: clock, Signatures: signatures, Crowded: refresh.NewCrowd().Here,
 	}
 	made := newParts(inst.watchers)
 	to := &publisher{zones: make(map[*refresh.Zone]*zone), subtrees: make(map[*refresh.Subtree]*subtree)}
@@ -418,7 +423,7 @@ func (p *parts) of(s *stanza) (*shared, error) {
 	}
 	v := view{f, s.cnsType}
 	if p.observers[v] == nil {
-		p.observers[v] = observe.New(f, observe.Options{CNSType: s.cnsType})
+		p.observers[v] = observe.New(f, observe.Options{CNSType: s.cnsType, Signatures: signatures})
 	}
 	if p.notifiers[f] == nil {
 		p.notifiers[f] = notify.New(f, time.Now)
@@ -442,7 +447,7 @@ func (p *parts) fetcher(s *stanza) (*fetch.Fetcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.fetchers[id] = fetch.New(client, s.anchors, fetch.Options{Port: s.port, Unfit: reportResolver})
+	p.fetchers[id] = fetch.New(client, s.anchors, fetch.Options{Port: s.port, Unfit: reportResolver, Signatures: signatures})
 	return p.fetchers[id], nil
 }
 

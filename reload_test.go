@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -285,6 +286,34 @@ func TestReloadKeepsKeySets(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.until("the new TTL", q, func(m *dns.Msg) bool { return answered(m) && m.Answer[0].Header().Ttl == 300 })
+}
+
+// Whoever verifies signatures knows those that were found good before a reload.
+func TestReloadKeepsWhatWasVerified(t *testing.T) {
+	f := newCorefile(t)
+	m, err := f.parse("mske example.org {\nnameservers ns1.example.net\nkey file KSK ZSK\n}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		made, err := newParts(nil).of(m.zones["example.org."].stanza)
+		if err != nil {
+			t.Fatal(err)
+		}
+		good := reflect.ValueOf(signatures).Elem().FieldByName("good").Pointer()
+		byFetcher := reflect.ValueOf(made.fetcher).Elem().FieldByName("validator").Elem().FieldByName("verified").Pointer()
+		byObserver := reflect.ValueOf(made.observer).Elem().FieldByName("signatures").Pointer()
+		if byFetcher != good || byObserver != reflect.ValueOf(signatures).Pointer() {
+			t.Error("Expected the fetcher and the observer to know the signatures that this process knows")
+		}
+		config, err := new(instance).background()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if config.Signatures != signatures {
+			t.Error("Expected the engine to know the signatures that this process knows")
+		}
+	}
 }
 
 // What another provider of a zone has published is none of ours.

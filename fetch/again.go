@@ -19,7 +19,7 @@ import (
 
 // maxKnown bounds the announcements that are remembered: those of 100,000 zones by
 // two nameservers have to fit into half of that twice, as resolvers turn RRsets.
-// Each takes some 50 octets.
+// Each takes some 30 octets.
 const maxKnown = 1 << 20
 
 // glimpse is what has to be seen of an answer that was judged before: an RRset

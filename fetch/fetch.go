@@ -58,6 +58,8 @@ type Options struct {
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
 
+	Signatures *validate.Signatures // as of [validate.Options]
+
 	// Unfit is told of each resolver that is not used because it failed its
 	// probe, once until that or the reason changes. It must not block.
 	Unfit func(r Resolver, why error)
@@ -97,7 +99,7 @@ func New(client *Client, anchors *validate.Anchors, o Options) *Fetcher {
 	}
 	f := &Fetcher{
 		client: client, port: o.Port, timeout: o.Timeout, now: o.Now, unfit: o.Unfit,
-		validator: validate.New(anchors, validate.Options{Now: o.Now}), known: validate.NewFingerprints(maxKnown),
+		validator: validate.New(anchors, validate.Options{Now: o.Now, Signatures: o.Signatures}), known: validate.NewFingerprints(maxKnown),
 		standings: make([]standing, len(client.resolvers)),
 		streams:   make([]atomic.Bool, len(client.resolvers)),
 	}

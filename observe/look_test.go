@@ -414,6 +414,10 @@ func TestWhatWasVerifiedIsNotVerifiedAgain(t *testing.T) {
 	if again > first/2 {
 		t.Errorf("Expected far fewer than %v allocations the second time, got %v", first, again)
 	}
+	l.o = New(w, Options{Now: func() time.Time { return now }, Signatures: o.signatures})
+	if shared := testing.AllocsPerRun(1, func() { l.end() }); shared > first/2 {
+		t.Errorf("Expected far fewer than %v allocations of another observer that knows the signatures, got %v", first, shared)
+	}
 	if got := l.end(); !reflect.DeepEqual(got, want) || len(got.Servers) != 2 || len(got.Servers[0].Addresses[0].UDP.SOA.Signers) != 1 {
 		t.Errorf("Expected the same as the first time, with signers, got %+v", got)
 	}

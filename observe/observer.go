@@ -63,6 +63,8 @@ type Options struct {
 	CNSType uint16           // the type number of CNS, cns.DefaultType if zero
 	Timeout time.Duration    // for one look, [DefaultTimeout] if zero
 	Now     func() time.Time // the clock, time.Now if nil
+
+	Signatures *validate.Signatures // those known to be good, and that will be; none yet if nil
 }
 
 // Observer looks at zones. It is safe for concurrent use.
@@ -87,8 +89,11 @@ func New(n Network, o Options) *Observer {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Signatures == nil {
+		o.Signatures = validate.NewSignatures()
+	}
 	return &Observer{
-		net: n, cnsType: o.CNSType, timeout: o.Timeout, now: o.Now, slots: make(chan struct{}, maxAsked), signatures: validate.NewSignatures(),
+		net: n, cnsType: o.CNSType, timeout: o.Timeout, now: o.Now, slots: make(chan struct{}, maxAsked), signatures: o.Signatures,
 	}
 }
 

@@ -112,7 +112,7 @@ type Former struct {
 }
 
 // Config is what an engine works with. Every field is needed but Observer,
-// Crowded, Former, Built and Clock.
+// Crowded, Former, Signatures, Built and Clock.
 type Config struct {
 	Zones     []*Zone
 	Subtrees  []*Subtree
@@ -126,6 +126,9 @@ type Config struct {
 
 	// Former is what an engine before has published.
 	Former Former
+
+	// Signatures are those of the plugins behind ours that were verified, and will be.
+	Signatures *validate.Signatures
 
 	// Built is when the program was, or any time before that: a clock that is
 	// earlier is wrong (rule M6).
@@ -154,9 +157,6 @@ type Engine struct {
 	wg     sync.WaitGroup // the loop and every task
 	stop   sync.Once
 
-	// signatures knows those of the plugins behind ours that were verified.
-	signatures *validate.Signatures
-
 	loop   loop
 	desk   desk
 	bell   *doorbell
@@ -178,10 +178,13 @@ func New(c Config) *Engine {
 	if c.Clock == nil {
 		c.Clock = NewClock()
 	}
+	if c.Signatures == nil {
+		c.Signatures = validate.NewSignatures()
+	}
 	if c.Crowded == nil {
 		c.Crowded = func() bool { return false }
 	}
-	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones)), rest: restOf(len(c.Zones)), scanEvery: minScan, clock: c.Clock.read, signatures: validate.NewSignatures()}
+	e := &Engine{config: c, pollEvery: pollEvery(len(c.Zones)), rest: restOf(len(c.Zones)), scanEvery: minScan, clock: c.Clock.read}
 	// The engine's life is that of the configuration, which has no context:
 	// it ends with Stop or with the lease.
 	e.ctx, e.cancel = context.WithCancel(context.Background())

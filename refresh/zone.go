@@ -208,5 +208,5 @@ func (e *Engine) chainOptions(z *zone) chain.Options {
 	for _, o := range z.open().facts.state.Own {
 		known[o.Key] = true
 	}
-	return chain.Options{CNSType: z.CNSType, Known: slices.Collect(maps.Keys(known)), Now: e.loop.now, Signatures: e.signatures}
+	return chain.Options{CNSType: z.CNSType, Known: slices.Collect(maps.Keys(known)), Now: e.loop.now, Signatures: e.config.Signatures}
 }

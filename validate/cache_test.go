@@ -32,6 +32,29 @@ func TestAThousandZonesOfOnePeerCostAThousandTimesThreeAnswers(t *testing.T) {
 	}
 }
 
+// What one Validator has verified, others know that share its Signatures, as after a
+// reload.
+func TestSharedSignaturesAreKnown(t *testing.T) {
+	l, known := hierarchy(t), validate.NewSignatures()
+	count := func(s *validate.Signatures) int {
+		v := validate.New(anchors(t, l), validate.Options{Now: clock, Signatures: s})
+		_, before := validate.Sizes(v)
+		if r, err := v.Lookup(t.Context(), l, "ns1.example.net.", dns.TypeA); err != nil || r.Status != validate.Secure {
+			t.Fatalf("Expected a secure answer, got %+v, %v", r, err)
+		}
+		return before
+	}
+	if n := count(known); n != 0 {
+		t.Errorf("Expected no signature to be known at first, got %d", n)
+	}
+	if n := count(known); n < 5 {
+		t.Errorf("Expected the second to know the signatures of the first, got %d", n)
+	}
+	if n := count(nil); n != 0 {
+		t.Errorf("Expected one without to know none, got %d", n)
+	}
+}
+
 func TestTheChainIsAskedAgainWhenItsTTLIsOver(t *testing.T) {
 	tests := []struct {
 		name  string

@@ -63,13 +63,10 @@ const (
 	maxZones = 4096
 
 	// maxVerified bounds the signatures that are known to be good: those of the
-	// announcements of 100,000 zones by two nameservers, and half as many again,
-	// have to fit into half of that. Each takes some 50 octets.
-	maxVerified = 2 << 20
-
-	// maxSeen is the same of what is seen of zones from outside, up to twenty of
-	// each.
-	maxSeen = 4 << 20
+	// announcements of 100,000 zones by two nameservers, and half as many again, with
+	// up to twenty that are seen of each zone from outside, have to fit into half of
+	// that. Each takes some 30 octets.
+	maxVerified = 6 << 20
 
 	// maxTTL bounds how long the chain is kept, so that a TTL of a week does
 	// not delay a key's withdrawal by a week. Resolvers take a day, too.

@@ -120,7 +120,8 @@ type Result struct {
 
 // Options configures a [Validator]. The zero value is fit for use.
 type Options struct {
-	Now func() time.Time // the clock; nil: time.Now
+	Now        func() time.Time // the clock; nil: time.Now
+	Signatures *Signatures      // those known to be good, and that will be; nil: none yet
 }
 
 // Validator judges look-ups. It may be used concurrently.
@@ -140,9 +141,12 @@ func New(anchors *Anchors, o Options) *Validator {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Signatures == nil {
+		o.Signatures = NewSignatures()
+	}
 	return &Validator{
 		anchors: anchors, now: o.Now,
-		zones: newZoneCache(maxZones), apexes: newZoneCache(maxZones), verified: NewFingerprints(maxVerified),
+		zones: newZoneCache(maxZones), apexes: newZoneCache(maxZones), verified: o.Signatures.good,
 	}
 }
 

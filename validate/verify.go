@@ -10,12 +10,12 @@ import (
 
 // Signatures verifies signatures one by one, and remembers those that are good:
 // whether one is depends on nothing but octets. It asks nobody, and what
-// signatures that are not good cost is the caller's to bound. It is safe for
-// concurrent use.
+// signatures that are not good cost is the caller's to bound. All of a process may
+// share one: it is safe for concurrent use.
 type Signatures struct{ good *Fingerprints }
 
 // NewSignatures returns a Signatures that has seen none.
-func NewSignatures() *Signatures { return &Signatures{NewFingerprints(maxSeen)} }
+func NewSignatures() *Signatures { return &Signatures{NewFingerprints(maxVerified)} }
 
 // Made reports whether k made the signature over the RRset, and nothing else: not
 // whether it is valid at any time, nor whether k is to be trusted.
