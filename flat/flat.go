@@ -25,8 +25,10 @@ type Value[T any] struct {
 // not provided for, and panics.
 func Of[T any](v *T) Value[T] {
 	w := writers.Get().(*writer)
-	defer writers.Put(w)
-	w.reset()
+	defer func() {
+		w.reset()
+		writers.Put(w)
+	}()
 	layoutOf(reflect.TypeFor[T]()).write(w, unsafe.Pointer(v))
 	f := Value[T]{octets: string(w.octets)}
 	if len(w.kept) > 0 {
@@ -35,7 +37,7 @@ func Of[T any](v *T) Value[T] {
 	return f
 }
 
-// Any reports whether f holds a value.
+// Any reports whether f holds a value. It never does of a type that takes no octets.
 func (f Value[T]) Any() bool { return len(f.octets) > 0 }
 
 // Get returns the value. It equals the one that f was made of in every field, to
@@ -60,6 +62,6 @@ func (f Value[T]) Get() *T {
 func (f Value[T]) Size() int { return len(f.octets) + cap(f.kept)*int(unsafe.Sizeof(f.kept[0])) }
 
 var (
-	writers = sync.Pool{New: func() any { return &writer{numbers: make(map[string]int)} }}
+	writers = sync.Pool{New: func() any { return newWriter() }}
 	readers = sync.Pool{New: func() any { return new(reader) }}
 )

@@ -14,6 +14,13 @@ type writer struct {
 	last    int64          // time that was met, in nanoseconds since 1970
 }
 
+func newWriter() *writer {
+	w := &writer{numbers: make(map[string]int)}
+	w.reset()
+	return w
+}
+
+// reset makes w ready for another value, of which it holds nothing.
 func (w *writer) reset() {
 	w.octets = w.octets[:0]
 	clear(w.kept) // they are not to be held

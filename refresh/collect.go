@@ -31,6 +31,7 @@ type collection struct {
 	verdict fetch.Verdict
 	ended   time.Time // when that was
 
+	known    bool          // whether keys of the host were known when the dossier was shut
 	notified bool          // it is to be fetched ahead of its time
 	awaited  bool          // it is due since the owner changed the nameservers
 	every    time.Duration // how often it is due in the long run, see lines.load
@@ -77,7 +78,7 @@ func (e *Engine) collect(z *zone) {
 			if c = z.newCollection(host, now); c == nil {
 				continue
 			}
-			c.line = e.loop.fetches.join(place{z.Fetcher, host})
+			c.line = e.loop.fetches.join(place{z.Fetcher, c.host})
 			e.loop.fetches.expect(c, z.RefreshMax)
 			z.fetching = append(z.fetching, c)
 		}

@@ -18,8 +18,8 @@ const (
 	// loop comes now and then only.
 	maxOpen = 512
 
-	// maxShut is how many are shut between two things that happen, so that the
-	// loop goes on soon.
+	// maxShut is how many more are shut than were opened between two things that
+	// happen, so that the loop goes on soon.
 	maxShut = 64
 )
 
@@ -57,8 +57,9 @@ type filed struct {
 
 // desk is where the open dossiers of an engine are.
 type desk struct {
-	limit int
-	zones []*zone // by when they were opened
+	limit  int
+	zones  []*zone // by when they were opened
+	opened int     // since it was cleared
 }
 
 // brief is what is told of all zones at once.
@@ -66,7 +67,6 @@ type brief struct {
 	looked    bool            // as in facts
 	phase     lifecycle.Phase // no part of what is shut
 	problems  []string
-	stale     int       // known announcements that could not be collected anew
 	collected time.Time // when an announcement was last
 }
 
@@ -86,19 +86,23 @@ func (z *zone) open() *dossier {
 	}
 	if f.desk != nil {
 		f.desk.zones = append(f.desk.zones, z)
+		f.desk.opened++
 	}
 	return f.open
 }
 
 // shut takes the dossier of z off the desk.
 func (z *zone) shut() {
-	f := &z.filed
+	f, d := &z.filed, *z.open()
 	f.brief = z.summary()
-	s := &f.open.facts.state
+	s := &d.facts.state
 	if f.signed = z.apex != nil && slices.Equal(s.Signatures, z.apex.Signatures()); f.signed {
 		s.Signatures = nil
 	}
-	f.shut, f.open = flat.Of(f.open), nil
+	for _, c := range z.fetching {
+		c.known = peer(s.Peers, c.host) >= 0
+	}
+	f.shut, f.open = flat.Of(&d), nil
 }
 
 // summary returns the brief of z.
@@ -108,16 +112,24 @@ func (z *zone) summary() brief {
 	}
 	d := z.open()
 	b := brief{looked: z.looked(), phase: unique.Make(z.phase()).Value(), problems: z.problems()}
-	for _, c := range z.fetching {
-		i := peer(d.facts.state.Peers, c.host)
-		if i >= 0 && !c.ended.IsZero() && c.verdict != fetch.Secure {
-			b.stale++
-		}
-	}
 	for _, p := range d.facts.state.Peers {
 		b.collected = latest(b.collected, p.Collected)
 	}
 	return b
+}
+
+// stale returns how many known announcements could not be collected anew.
+func (z *zone) stale() (n int) {
+	for _, c := range z.fetching {
+		known := c.known
+		if d := z.filed.open; d != nil {
+			known = peer(d.facts.state.Peers, c.host) >= 0
+		}
+		if known && !c.ended.IsZero() && c.verdict != fetch.Secure {
+			n++
+		}
+	}
+	return n
 }
 
 // looked reports whether z was seen since the start.
@@ -140,7 +152,9 @@ func (d *desk) put(zones []*zone) {
 // clearDesk shuts what has been open for longest, as far as it is too much.
 func (e *Engine) clearDesk() {
 	d := &e.desk
-	for range min(len(d.zones)-d.limit, maxShut) {
+	most := maxShut + d.opened
+	d.opened = 0
+	for range min(len(d.zones)-d.limit, most) {
 		z := d.zones[0]
 		d.zones[0] = nil
 		d.zones = d.zones[1:]
@@ -149,6 +163,6 @@ func (e *Engine) clearDesk() {
 			continue
 		}
 		yield.ToQueries()
-		z.shut()
+		e.protect(z, z.shut)
 	}
 }

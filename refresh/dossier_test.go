@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -103,20 +104,63 @@ func TestFewDossiersAreOpen(t *testing.T) {
 			if before != limit || len(e.desk.zones) != limit {
 				t.Errorf("Expected %d open dossiers, got %d of which the desk knows %d", limit, before, len(e.desk.zones))
 			}
-			for range 2 { // the second time nothing is opened
-				for _, z := range e.zones {
-					z.open()
+			openAll := func() {
+				for range 2 { // the second time nothing is opened
+					for _, z := range e.zones {
+						z.open()
+					}
 				}
 			}
+			openAll()
+			oldest := slices.Clone(e.desk.zones[:maxShut])
+			e.desk.opened = 0
 			e.clearDesk()
 			if n := open(); n != zones+1-maxShut || len(e.desk.zones) != n {
 				t.Errorf("Expected %d open dossiers, got %d of which the desk knows %d", zones+1-maxShut, n, len(e.desk.zones))
 			}
-			if e.zones[0].filed.open != nil && e.zones[1].filed.open != nil && e.zones[2].filed.open != nil {
+			if slices.ContainsFunc(oldest, func(z *zone) bool { return z.filed.open != nil }) {
 				t.Error("Expected those to be shut that have been open for longest")
+			}
+			openAll()
+			e.desk.opened = zones
+			if e.clearDesk(); open() != limit {
+				t.Errorf("Expected as many to be shut as were opened, but for %d, got %d open", limit, open())
+			}
+			e.clockSet(2 * time.Second)
+			if n := open(); n > limit+1 {
+				t.Errorf("Expected no more open dossiers when the clock is set, got %d", n)
+			}
+			e.loop.begun = false
+			e.resume()
+			if n := open(); n > limit+1 {
+				t.Errorf("Expected no more open dossiers when the clock is right at last, got %d", n)
 			}
 		})
 	})
+}
+
+// What becomes of a host is told of zones that are shut as well.
+func TestStaleOfShutDossiers(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	z := e.zones[0]
+	z.log = w.log
+	for _, host := range []string{theirNS, theirNS2} {
+		z.fetching = append(z.fetching, &collection{host: host, line: new(line), verdict: fetch.Secure})
+	}
+	z.open().facts.state.Peers = []merge.Peer{{Host: theirNS}}
+	z.decided = true
+	e.clearDesk()
+	for _, c := range z.fetching {
+		c.ended, c.verdict = time.Unix(1, 0), fetch.Unreachable
+	}
+	if n := e.summarize().Stale; n != 1 || z.filed.open != nil {
+		t.Errorf("Expected one stale announcement of the shut dossier, got %d", n)
+	}
+	z.open().facts.state.Peers = nil
+	if n := e.summarize().Stale; n != 0 {
+		t.Errorf("Expected none of the open dossier, got %d", n)
+	}
 }
 
 // A zone that nothing was decided about is about to be.

@@ -66,7 +66,7 @@ func (e *Engine) summarize() Status {
 		b := z.summary()
 		s.Phases[string(b.phase)]++
 		s.Problems = append(s.Problems, b.problems...)
-		s.Stale += b.stale
+		s.Stale += z.stale()
 		s.LastCollection = latest(s.LastCollection, b.collected)
 		if z.apex != nil {
 			s.Expires = earliest(s.Expires, z.apex.Expires())

@@ -53,6 +53,7 @@ func (e *Engine) resume() {
 	if first := !l.begun; first {
 		l.begun = true
 		for _, z := range e.zones {
+			e.clearDesk() // of those before
 			z.open().facts.state, z.open().began = startWaits(z.open().facts.state, l.now), l.now
 			z.open().signAt = l.now // what is served has not been looked at
 			l.dirty[z] = true
@@ -83,6 +84,7 @@ func (e *Engine) clockSet(d time.Duration) {
 		move(d, &t.probeAt, &t.keepAt)
 	}
 	for _, z := range e.zones {
+		e.clearDesk()                       // of those before
 		move(d, &z.due, &z.work, &z.readAt) // all alike: the heap's order stays
 		o := &z.open().outside
 		move(d, &z.open().began, &o.parent.asked, &o.parent.next, &o.servers.asked, &o.servers.next, &o.look.At, &o.newLook.At, &o.newParent.At, &o.newParent.DSFrom)
