@@ -60,6 +60,7 @@ type desk struct {
 	limit  int
 	zones  []*zone // by when they were opened
 	opened int     // since it was cleared
+	alone  bool    // the loop is, since it has begun: before, several may open dossiers at once
 }
 
 // brief is what is told of all zones at once.
@@ -71,7 +72,7 @@ type brief struct {
 }
 
 // open returns the dossier of z, to be read and changed until the loop has done what
-// is due. Only the loop, or whoever is about to start it, opens one.
+// is due. Only the loop opens one, or who is about to start it: all are open then.
 func (z *zone) open() *dossier {
 	f := &z.filed
 	if f.open != nil {
@@ -152,6 +153,9 @@ func (d *desk) put(zones []*zone) {
 // clearDesk shuts what has been open for longest, as far as it is too much.
 func (e *Engine) clearDesk() {
 	d := &e.desk
+	if !d.alone {
+		return
+	}
 	most := maxShut + d.opened
 	d.opened = 0
 	for range min(len(d.zones)-d.limit, most) {

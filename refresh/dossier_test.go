@@ -149,7 +149,7 @@ func TestStaleOfShutDossiers(t *testing.T) {
 		z.fetching = append(z.fetching, &collection{host: host, line: new(line), verdict: fetch.Secure})
 	}
 	z.open().facts.state.Peers = []merge.Peer{{Host: theirNS}}
-	z.decided = true
+	z.decided, e.desk.alone = true, true
 	e.clearDesk()
 	for _, c := range z.fetching {
 		c.ended, c.verdict = time.Unix(1, 0), fetch.Unreachable
@@ -163,17 +163,22 @@ func TestStaleOfShutDossiers(t *testing.T) {
 	}
 }
 
-// A zone that nothing was decided about is about to be.
-func TestDossierOfUndecidedZoneStaysOpen(t *testing.T) {
+// A zone that nothing was decided about is about to be, and before the loop has begun
+// there are others who may open one.
+func TestDossierStaysOpen(t *testing.T) {
 	w := newWorld(t)
 	e := w.engine()
-	e.clearDesk()
-	if e.zones[0].filed.open == nil {
-		t.Error("Expected the dossier to be open")
+	z := e.zones[0]
+	for _, z.decided = range []bool{false, true} {
+		e.desk.alone = !z.decided
+		e.clearDesk()
+		if z.filed.open == nil {
+			t.Errorf("Expected the dossier to be open, decided about: %v", z.decided)
+		}
 	}
-	e.zones[0].decided = true
+	e.desk.alone = true
 	e.clearDesk()
-	if e.zones[0].filed.open != nil || len(e.desk.zones) > 0 {
+	if z.filed.open != nil || len(e.desk.zones) > 0 {
 		t.Error("Expected the dossier to be shut")
 	}
 }

@@ -215,6 +215,7 @@ func (e *Engine) protect(z *zone, f func()) {
 // run is the loop. It ends with the engine's context or its lease.
 func (e *Engine) run() {
 	defer e.cancel()
+	e.desk.alone = true
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
