@@ -21,7 +21,8 @@ const (
 	// used is how many octets a query has on its stack behind a few plugins,
 	// rounded up to what still fits into a stack of 8 KiB beside what the runtime
 	// keeps free. No average of goroutines that use this is over it: so no stack
-	// begins with more than 8 KiB because of them, however few others there are.
+	// begins with more than 8 KiB because of them, however few others there are (16 on
+	// Windows, where the runtime keeps more free).
 	used = 6 << 10
 
 	// waiting is how many of them there are, 4 MiB in all: enough for some 600 others.
