@@ -11,7 +11,7 @@ import (
 
 // all has a field of every kind.
 type all struct {
-	yes    bool
+	Yes    bool
 	I8     int8
 	I64    int64
 	wait   time.Duration
@@ -19,19 +19,19 @@ type all struct {
 	U16    uint16
 	U64    uint64
 	text   string
-	other  string
+	Other  string
 	At     time.Time
-	digest [16]byte
-	texts  [2]string
+	Digest [16]byte
+	Texts  [2]string
 	names  []string
 	octets []byte
-	parts  []part
+	Parts  []part
 	byName map[string]part
-	tree   []all
+	Tree   []all
 	part
 	to   *part
-	what any
-	do   func() int
+	What any
+	Do   func() int
 }
 
 type part struct {
@@ -136,7 +136,7 @@ func TestFill(t *testing.T) {
 		}
 	}
 	for name, is := range met {
-		if !is && name != "do" {
+		if !is && name != "Do" {
 			t.Errorf("%s is always empty", name)
 		}
 	}
