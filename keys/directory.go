@@ -46,6 +46,7 @@ func (s *scan) list(d *directory) {
 	for {
 		some, err := names.Readdirnames(chunk)
 		for _, name := range some {
+			s.giveWay()
 			s.entry(d, name)
 		}
 		if errors.Is(err, io.EOF) {

@@ -166,7 +166,7 @@ func (w *Watcher) Halt() { w.halted.Store(true) }
 func (w *Watcher) Scan(now time.Time, wanted func(zone string) bool) (changed map[string][]*Key, notes []Note, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := &scan{Watcher: w, now: now, wanted: wanted, due: make(map[*pair]bool), touched: make(map[string]bool)}
+	s := &scan{Watcher: w, now: now, wanted: wanted, first: !w.started, due: make(map[*pair]bool), touched: make(map[string]bool)}
 	for _, d := range w.dirs {
 		s.list(d)
 	}
@@ -177,6 +177,7 @@ func (w *Watcher) Scan(now time.Time, wanted func(zone string) bool) (changed ma
 	due := slices.Collect(maps.Keys(s.due))
 	readings := s.examine(due)
 	for i, p := range due {
+		s.giveWay()
 		s.take(p, readings[i])
 	}
 	if !w.started && len(s.errs) > 0 {
@@ -186,6 +187,7 @@ func (w *Watcher) Scan(now time.Time, wanted func(zone string) bool) (changed ma
 	w.started, w.inherited = true, nil
 	changed = make(map[string][]*Key)
 	for zone := range s.touched {
+		s.giveWay()
 		if s.rebuild(zone) {
 			changed[zone] = slices.Clone(w.zones[zone].keys)
 		}
@@ -199,10 +201,19 @@ type scan struct {
 	*Watcher
 	now     time.Time
 	wanted  func(zone string) bool
+	first   bool            // it reads everything
 	due     map[*pair]bool  // to be looked at
 	touched map[string]bool // zones whose list may have changed
 	notes   []Note
 	errs    []error // what makes the first Scan fail
+}
+
+// giveWay lets queries go first while everything is read. A change is to be served
+// soon.
+func (s *scan) giveWay() {
+	if s.first {
+		yield.ToQueries()
+	}
 }
 
 // note says text about subject unless that was what was said of it last.

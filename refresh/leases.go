@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/coredns-mske/mske/store"
+	"github.com/coredns-mske/mske/yield"
 )
 
 // leases are the right to write to the state files of an engine's zones. Most
@@ -60,6 +61,7 @@ func (l *leases) zones() (map[string]record, error) {
 			return nil, fmt.Errorf("reading the state of the zones: %w", err)
 		}
 		for key, z := range zones {
+			yield.ToQueries()
 			if known, ok := all[key]; !ok || z.Saved.After(known.Saved) {
 				all[key] = record{z, path}
 			}

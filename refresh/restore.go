@@ -18,6 +18,7 @@ import (
 // takeOver takes over the stored state of every zone, and the clock.
 func (e *Engine) takeOver(stored map[string]record) {
 	for _, r := range stored {
+		yield.ToQueries()
 		e.loop.clock.stored = latest(e.loop.clock.stored, r.Clock)
 	}
 	adopt(e.zones, stored)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/yield"
 )
 
 const (
@@ -98,6 +99,9 @@ func (e *Engine) scanned(s *scan, changed map[string][]*keys.Key, notes []keys.N
 		}
 	}
 	for name, ks := range changed {
+		if len(changed) > fewZones {
+			yield.ToQueries()
+		}
 		for _, z := range s.zones[name] {
 			z.open().facts.files = ks
 			e.loop.dirty[z] = true

@@ -15,6 +15,7 @@ import (
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
+	"github.com/coredns-mske/mske/yield"
 )
 
 // zone is what the loop knows of a zone. Nothing else touches it. A fleet's are most
@@ -99,9 +100,11 @@ func newZone(cfg *Zone) *zone {
 func findTwins(zones []*zone) {
 	byName := make(map[string]int)
 	for _, z := range zones {
+		yield.ToQueries()
 		byName[z.Name]++
 	}
 	for _, z := range zones {
+		yield.ToQueries()
 		z.twin = byName[z.Name] > 1
 	}
 }

@@ -456,6 +456,7 @@ func eachRecord(zones *bolt.Bucket, do func(key, record []byte) error) error {
 	type item struct{ key, record []byte }
 	var items []item
 	if err := zones.ForEach(func(key, record []byte) error {
+		yield.ToQueries()
 		items = append(items, item{key, record})
 		return nil
 	}); err != nil {
