@@ -78,13 +78,15 @@ func (z *zone) open() *dossier {
 	if f.open != nil {
 		return f.open
 	}
-	f.open = new(dossier)
+	d := new(dossier)
 	if f.shut.Any() {
-		f.open, f.shut, f.brief = f.shut.Get(), flat.Value[dossier]{}, brief{}
+		d = f.shut.Get()
 		if f.signed {
-			f.open.facts.state.Signatures = z.apex.Signatures()
+			d.facts.state.Signatures = z.apex.Signatures()
 		}
 	}
+	// Not before: after a panic the zone is not to be taken for one without keys.
+	f.open, f.shut, f.brief = d, flat.Value[dossier]{}, brief{}
 	if f.desk != nil {
 		f.desk.zones = append(f.desk.zones, z)
 		f.desk.opened++

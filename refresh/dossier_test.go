@@ -139,6 +139,28 @@ func TestFewDossiersAreOpen(t *testing.T) {
 	})
 }
 
+// Whatever keeps a dossier from being opened, an empty one does not take its place:
+// the zone would be one that no key is known of.
+func TestDossierThatCannotBeOpenedIsNotLost(t *testing.T) {
+	z := ofTwo()
+	z.shut()
+	z.filed.signed = true // a defect: there is no apex
+	for range 2 {
+		func() {
+			defer func() { _ = recover() }()
+			z.open()
+			t.Error("Expected a panic")
+		}()
+		if z.filed.open != nil {
+			t.Fatal("Expected no dossier to be open")
+		}
+	}
+	z.filed.signed = false
+	if n := len(z.open().facts.state.Joint.DNSKEY); n != 3 {
+		t.Errorf("Expected the joint set of three keys, got %d", n)
+	}
+}
+
 // What becomes of a host is told of zones that are shut as well.
 func TestStaleOfShutDossiers(t *testing.T) {
 	w := newWorld(t)
