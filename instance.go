@@ -67,6 +67,8 @@ type zone struct {
 	whole  bool    // we are the whole authority (rule P3)
 
 	view atomic.Pointer[serve.Apex]
+
+	only [1]*zone // z itself: the zones of its name, if there is no other
 }
 
 // key identifies z among all zones of an instance: see [store.Key].
@@ -119,15 +121,21 @@ func (inst *instance) add(m *MSKE, s *stanza) error {
 		inst.handlers = append(inst.handlers, m)
 	}
 	differences := make(map[*stanza]string)
-	for _, name := range s.zones {
+	room := make([]zone, len(s.zones)) // in one piece, which the garbage collector likes better than each
+	for i, name := range s.zones {
 		yield.ToQueries() // there are some on a reload
 		if z := m.zones[name]; z != nil {
 			return fmt.Errorf("zone %s is already in the stanza at %s of this server block", name, z.stanza.where)
 		}
 		z := inst.sharing(name, s)
 		if z == nil {
-			z = &zone{name: name, stanza: s, block: m}
-			inst.zones[name] = append(inst.zones[name], z)
+			z = &room[i]
+			z.name, z.stanza, z.block, z.only[0] = name, s, m, z
+			if others := inst.zones[name]; len(others) > 0 {
+				inst.zones[name] = append(others, z)
+			} else {
+				inst.zones[name] = z.only[:]
+			}
 		} else if option := z.stanza.difference(s, differences); option != "" {
 			return fmt.Errorf("zone %s shares a nameserver with the stanza at %s, but %s differs: make the two stanzas alike, or their nameservers distinct", name, z.stanza.where, option)
 		}
@@ -306,13 +314,16 @@ func (inst *instance) background() (refresh.Config, error) {
 	made := newParts(inst.watchers)
 	to := &publisher{zones: make(map[*refresh.Zone]*zone), subtrees: make(map[*refresh.Subtree]*subtree)}
 	byZone := make(map[*zone]*refresh.Zone)
-	for _, z := range inst.all() {
+	all := inst.all()
+	room := make([]refresh.Zone, len(all))
+	for i, z := range all {
 		yield.ToQueries()
 		part, err := made.of(z.stanza)
 		if err != nil {
 			return refresh.Config{}, err
 		}
-		r := &refresh.Zone{
+		r := &room[i]
+		*r = refresh.Zone{
 			Name:        z.name,
 			Nameservers: z.stanza.nameservers,
 			Whole:       z.whole,

@@ -128,7 +128,8 @@ func (s *scan) entry(d *directory, name string) {
 			return
 		}
 		path := filepath.Join(d.path, base)
-		p = &pair{base: path, zone: id.zone, dir: d, name: path[len(path)-len(base):]} // one string, not two
+		p = s.pairRoom.take(s.first)
+		*p = pair{base: path, zone: id.zone, dir: d, name: path[len(path)-len(base):]} // one string, not two
 		d.pairs[p.name] = p
 		s.add(p)
 	}

@@ -34,9 +34,9 @@ type files struct{ public, private stamp }
 // stamp is zero for a file that is not there.
 type stamp struct {
 	there bool
-	size  int64
 	mode  fs.FileMode
-	time  time.Time
+	size  int64 // in octets
+	time  int64 // of the last change, in nanoseconds since 1970
 }
 
 // statFiles returns the present state of a key's files.
@@ -56,7 +56,7 @@ func statFile(name string) (stamp, error) {
 	if err != nil {
 		return stamp{}, fmt.Errorf("key file: %w", err)
 	}
-	return stamp{true, info.Size(), info.Mode(), info.ModTime().UTC()}, nil
+	return stamp{true, info.Mode(), info.Size(), info.ModTime().UnixNano()}, nil
 }
 
 // lacks reports whether a file of p that was there is not in f.
@@ -195,11 +195,11 @@ func (s *scan) fail(p *pair, err error) {
 
 // join puts p into the list of zone.
 func (s *scan) join(p *pair, zone string) {
-	p.zone = zone
 	z := s.zones[zone]
 	if z == nil {
-		z = new(zoneKeys)
-		s.zones[zone] = z
+		z = s.zoneRoom.take(s.first)
+		z.name, s.zones[zone] = zone, z
 	}
+	p.zone = z.name
 	z.add(p)
 }

@@ -206,7 +206,30 @@ type scan struct {
 	touched map[string]bool // zones whose list may have changed
 	notes   []Note
 	errs    []error // what makes the first Scan fail
+
+	pairRoom pieces[pair]
+	zoneRoom pieces[zoneKeys]
 }
+
+// pieces is room for values that are kept as long as most of the others: many of them
+// in one piece, which the garbage collector likes better than each in its own.
+type pieces[T any] []T
+
+// take returns the next, which is zero: of a piece if there are to be many.
+func (p *pieces[T]) take(many bool) *T {
+	if !many {
+		return new(T)
+	}
+	if len(*p) == 0 {
+		*p = make([]T, piece)
+	}
+	next := &(*p)[0]
+	*p = (*p)[1:]
+	return next
+}
+
+// piece is how many values are in one. Of a few, not much room is left over.
+const piece = 64
 
 // giveWay lets queries go first while everything is read. A change is to be served
 // soon.

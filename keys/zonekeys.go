@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/coredns-mske/mske/merge"
 )
 
@@ -21,13 +23,19 @@ const (
 
 // zoneKeys are the keys of one zone.
 type zoneKeys struct {
+	name  string  // of the zone, for all that belongs to it
 	pairs []*pair // those that could be read
 	keys  []*Key  // as handed out
 	// frozen says that no key with all its files remained at the last look.
 	frozen bool
+
+	room [2]*pair // for pairs: most zones have a KSK and a ZSK
 }
 
 func (z *zoneKeys) add(p *pair) {
+	if z.pairs == nil {
+		z.pairs = z.room[:0]
+	}
 	if !slices.Contains(z.pairs, p) {
 		z.pairs = append(z.pairs, p)
 	}
@@ -134,12 +142,13 @@ func (z *zoneKeys) list() []*Key {
 		return cmp.Or(cmp.Compare(b.rank(), a.rank()), cmp.Compare(a.base, b.base))
 	})
 	have := make(map[merge.Key]bool)
-	var ks []*Key
+	ks, room := roomFor(len(z.pairs))
 	for _, p := range z.pairs {
-		k := *p.key
-		if id := k.ID(); !have[id] {
-			have[id], p.key = true, &k
-			ks = append(ks, &k)
+		if id := p.key.ID(); !have[id] {
+			r := &room[len(ks)]
+			have[id], r.Key, r.dnskey = true, *p.key, *p.key.DNSKEY
+			r.Key.DNSKEY, p.key, r.dnskey.Hdr.Name = &r.dnskey, &r.Key, z.name
+			ks = append(ks, &r.Key)
 		}
 	}
 	AssignRoles(ks)
@@ -148,6 +157,25 @@ func (z *zoneKeys) list() []*Key {
 			cmp.Compare(a.Tag(), b.Tag()), cmp.Compare(a.DNSKEY.PublicKey, b.DNSKEY.PublicKey))
 	})
 	return ks
+}
+
+// whole is a key with its record.
+type whole struct {
+	Key
+	dnskey dns.DNSKEY
+}
+
+// roomFor returns an empty list that has room for n keys, and these, in one piece if
+// they are as few as most zones have: the garbage collector visits each piece.
+func roomFor(n int) ([]*Key, []whole) {
+	if n > 2 {
+		return make([]*Key, 0, n), make([]whole, n)
+	}
+	room := new(struct {
+		list [2]*Key
+		keys [2]whole
+	})
+	return room.list[:0], room.keys[:]
 }
 
 // same reports whether nothing that matters differs between a and b.

@@ -72,12 +72,18 @@ func (e *Engine) collect(z *zone) {
 			z.settle(n.topic)
 		}
 	}
-	for _, host := range hosts {
+	var room []collection // for those that are still to come, in one piece
+	for i, host := range hosts {
 		c := z.collectionOf(host)
 		if c == nil {
-			if c = z.newCollection(host, now); c == nil {
+			if len(room) == 0 {
+				room = make([]collection, len(hosts)-i)
+				z.fetching = slices.Grow(z.fetching, len(room))
+			}
+			if c = z.newCollection(&room[0], host, now); c == nil {
 				continue
 			}
+			room = room[1:]
 			c.line = e.loop.fetches.join(place{z.Fetcher, c.host})
 			e.loop.fetches.expect(c, z.RefreshMax)
 			z.fetching = append(z.fetching, c)
@@ -89,15 +95,15 @@ func (e *Engine) collect(z *zone) {
 	}
 }
 
-// newCollection returns a collection from host, due now or as soon as the time
+// newCollection returns c as a collection from host, due now or as soon as the time
 // since the last one, perhaps before a restart, allows. It returns nil for a
 // host that cannot announce anything.
-func (z *zone) newCollection(host string, now time.Time) *collection {
+func (z *zone) newCollection(c *collection, host string, now time.Time) *collection {
 	if err := z.incapable(host); err != nil {
 		z.say("incapable "+host, levelWarning, "", "no keys can be collected from %s: %v", host, err)
 		return nil
 	}
-	c := &collection{host: domain.Shared(host), next: now, notified: z.notified.Load()}
+	*c = collection{host: domain.Shared(host), next: now, notified: z.notified.Load()}
 	if i := peer(z.open().facts.state.Peers, host); i >= 0 {
 		if last := z.open().facts.state.Peers[i].Collected; !last.After(now) {
 			c.asked = last

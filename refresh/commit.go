@@ -332,11 +332,10 @@ func sign(z *Zone, v view, stored []serve.Signature, old *serve.Apex, now time.T
 		joint = deleteSets(joint)
 	}
 	p := serve.Params{TTL: ttl(z, v, stored), Now: now, Jitter: rand.Float64, Stored: stored}
-	made, err := serve.SignApex(z.Name, joint, v.signers, p, old)
+	a, err := serve.SignApex(z.Name, joint, v.signers, p, old)
 	if err != nil {
 		return nil, err
 	}
-	a := *made
 	a.HasCNS, a.HasCSYNC = v.hasCNS, v.hasCSYNC
 	if v.answer == keysAlone {
 		a.CDS, a.CDNSKEY = serve.ApexSet{}, serve.ApexSet{}
@@ -344,7 +343,7 @@ func sign(z *Zone, v view, stored []serve.Signature, old *serve.Apex, now time.T
 	if len(v.delegation.NS) > 0 {
 		return a.WithDelegation(v.delegation.served(), v.signers, p, old)
 	}
-	return &a, nil
+	return a, nil
 }
 
 // ttl returns the TTL of the apex of v, in seconds: the configured one, but

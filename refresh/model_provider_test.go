@@ -225,7 +225,7 @@ func (p *modelProvider) collect() {
 		}
 		c := p.z.collectionOf(host)
 		if c == nil {
-			if c = p.z.newCollection(host, p.now()); c == nil {
+			if c = p.z.newCollection(new(collection), host, p.now()); c == nil {
 				continue
 			}
 			c.line = p.e.loop.fetches.join(place{p, host})

@@ -39,7 +39,7 @@ type doorbell struct {
 func newDoorbell(zones []*zone, elapsed func() time.Duration) *doorbell {
 	b := &doorbell{zones: make(map[string][]*zone), rung: make(chan *zone, maxNotified), elapsed: elapsed}
 	for _, z := range zones {
-		b.zones[z.Name] = append(b.zones[z.Name], z)
+		z.joinNamed(b.zones)
 	}
 	return b
 }

@@ -190,7 +190,11 @@ func New(c Config) *Engine {
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.loop.init()
 	e.zones = make([]*zone, len(c.Zones))
-	inParallel(len(c.Zones), func(i int) { e.zones[i] = newZone(c.Zones[i]) })
+	room := make([]zone, len(c.Zones)) // in one piece, which the garbage collector likes better than each
+	inParallel(len(c.Zones), func(i int) {
+		e.zones[i] = &room[i]
+		e.zones[i].init(c.Zones[i])
+	})
 	findTwins(e.zones)
 	e.desk.limit = maxOpen
 	e.desk.put(e.zones)

@@ -65,7 +65,7 @@ func (e *Engine) connect() {
 			byWatcher[z.Keys] = s
 			e.scans = append(e.scans, s)
 		}
-		s.zones[z.Name] = append(s.zones[z.Name], z)
+		z.joinNamed(s.zones)
 		for _, ns := range z.Nameservers {
 			if z.incapable(ns) == nil {
 				byNS[ns] = append(byNS[ns], z)
@@ -82,6 +82,13 @@ func (e *Engine) connect() {
 		for _, z := range t.members {
 			z.announcedIn = append(z.announcedIn, t)
 		}
+	}
+	var last []*subtree // of a zone, which most share
+	for _, z := range e.zones {
+		if slices.Equal(z.announcedIn, last) {
+			z.announcedIn = last
+		}
+		last = z.announcedIn
 	}
 	e.config.Former.Subtrees = nil
 }

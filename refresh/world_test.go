@@ -605,3 +605,10 @@ func writeKey(t *testing.T, dir string, k *keys.Key, private string) {
 		t.Fatal(err)
 	}
 }
+
+// newZone returns that of cfg, of which nothing is known yet.
+func newZone(cfg *Zone) *zone {
+	z := new(zone)
+	z.init(cfg)
+	return z
+}

@@ -58,6 +58,8 @@ type zone struct {
 	panics      int
 	notified    atomic.Bool // somebody said that there is something new
 	telling     bool        // others are to be told of the announcement
+
+	only [1]*zone // z itself, see joinNamed
 }
 
 // words are what is announced of a zone.
@@ -90,10 +92,20 @@ type facts struct {
 	served    []string  // those that serve the joint sets
 }
 
-func newZone(cfg *Zone) *zone {
-	z := &zone{Zone: cfg, key: store.Key(cfg.Name, cfg.Nameservers)}
+// init makes z, of which nothing is known yet, that of cfg.
+func (z *zone) init(cfg *Zone) {
+	z.Zone, z.key, z.only[0] = cfg, store.Key(cfg.Name, cfg.Nameservers), z
 	z.open().facts.state = store.Zone{Name: cfg.Name, Nameservers: cfg.Nameservers}
-	return z
+}
+
+// joinNamed adds z to those of its name, which seldom are more: that takes no memory
+// of its own.
+func (z *zone) joinNamed(zones map[string][]*zone) {
+	if others := zones[z.Name]; len(others) > 0 {
+		zones[z.Name] = append(others, z)
+	} else {
+		zones[z.Name] = z.only[:]
+	}
 }
 
 // findTwins tells zones of one name, which are several providers', apart.

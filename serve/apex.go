@@ -30,10 +30,15 @@ type ApexSet struct {
 }
 
 // Apex is what is answered at the apex of a zone (rule S1). The zero value and
-// nil answer SERVFAIL. An Apex does not change once it is published.
+// nil answer SERVFAIL. An Apex does not change once it is published, and is not
+// copied: its RRsets may lie with it.
 type Apex struct {
 	Zone                 string // canonical
 	DNSKEY, CDS, CDNSKEY ApexSet
+
+	// Where the RRsets of these lie, or some that they once were: resolvers ask for the
+	// first above all, and it comes in the next line of a processor's cache.
+	own [3]RRset
 
 	// NS and CSYNC are answered in place of what the plugin chain has; nil
 	// leaves that as it is. See [Apex.WithDelegation].
@@ -86,7 +91,7 @@ func SignApex(zone string, joint merge.Joint, s Signers, p Params, old *Apex) (*
 		a.span.add(lasts)
 		*a.set(qtype) = ApexSet{Answer: Served, RRset: set}
 	}
-	return a, nil
+	return a.together(old), nil
 }
 
 // set returns where what is answered for qtype stands, nil if it is not one of
@@ -155,9 +160,9 @@ func (a *Apex) Expires() time.Time { return timeOf(a.span.expires) }
 // again as Params.Stored.
 func (a *Apex) Signatures() []Signature {
 	var sigs []Signature
-	for _, set := range []*RRset{a.DNSKEY.RRset, a.CDS.RRset, a.CDNSKEY.RRset, a.NS, a.CSYNC} {
-		if set != nil {
-			sigs = append(sigs, set.kept()...)
+	for _, set := range a.sources() {
+		if *set != nil {
+			sigs = append(sigs, (*set).kept()...)
 		}
 	}
 	return sigs

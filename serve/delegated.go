@@ -112,7 +112,7 @@ func (b *builder) linkTo(n, next *node) (*node, error) {
 	}
 	linked := *n
 	linked.nsec, linked.nsecSpan = set, span
-	return &linked, nil
+	return linked.together(), nil
 }
 
 // replyDelegated answers r, whose name has that key and node.

@@ -51,7 +51,7 @@ func (a *Apex) WithDelegation(d Delegation, s Signers, p Params, old *Apex) (*Ap
 			return nil, err
 		}
 	}
-	return &c, nil
+	return c.together(old), nil
 }
 
 // ns returns the NS RRset.

@@ -78,7 +78,7 @@ func (p *packer) mark(length int, text string) {
 	if n := len(p.marks); n > 0 {
 		length += int(p.marks[n-1].length)
 	}
-	p.marks = append(p.marks, mark{end: uint32(len(p.wire)), text: uint32(len(p.text)), length: uint32(length)})
+	p.marks = append(p.marks, mark{extent: extent{end: uint32(len(p.wire)), length: uint32(length)}, text: uint32(len(p.text))})
 }
 
 // ttl returns the TTL of the records, in seconds.
@@ -97,9 +97,10 @@ func (p *packer) with(sigs []Signature, signer string) *RRset {
 		padding := base64.StdEncoding.DecodedLen(len(text)) - len(octets)
 		p.mark(len(p.wire)-start+padding, text)
 	}
-	s := newRRset(len(p.marks))
-	s.owner, s.signer, s.rrtype, s.records = p.owner, signer, p.rrtype, uint16(p.records)
-	copy(s.marks, p.marks)
+	s := &RRset{
+		owner: p.owner, signer: signer, rrtype: p.rrtype, records: uint16(p.records),
+		marks: slices.Clone(p.marks), whole: p.marks[len(p.marks)-1].extent, plain: p.marks[p.records-1].extent,
+	}
 	for i := range s.marks {
 		s.marks[i].text += uint32(len(p.wire))
 	}
@@ -109,28 +110,6 @@ func (p *packer) with(sigs []Signature, signer string) *RRset {
 	}
 	s.data = string(p.wire)
 	return s
-}
-
-// newRRset returns an RRset with room for n marks, in one piece with them if there are
-// as few as in most.
-func newRRset(n int) *RRset {
-	switch {
-	case n <= 4: // announced
-		s := new(struct {
-			RRset
-			room [4]mark
-		})
-		s.marks = s.room[:n]
-		return &s.RRset
-	case n <= 8: // at an apex
-		s := new(struct {
-			RRset
-			room [8]mark
-		})
-		s.marks = s.room[:n]
-		return &s.RRset
-	}
-	return &RRset{marks: make([]mark, n)}
 }
 
 // is reports whether s is the RRset that with would return.

@@ -26,10 +26,8 @@ import (
 // write. A fleet has hundreds of thousands, so it is little more than octets, in
 // one piece: what the garbage collector has to visit, it visits again and again.
 type RRset struct {
-	owner   string // the name of the records
-	signer  string // of all signatures, "" without any
-	rrtype  uint16
-	records uint16 // how many come before the signatures
+	// What an answer needs comes first, in one line of a processor's cache: in a fleet
+	// it is in memory, and each line is waited for.
 
 	// data is all records on the wire, then what of them messages have as text:
 	// the keys, digests and signatures in base64 or hexadecimal, then a Digest for
@@ -39,16 +37,29 @@ type RRset struct {
 	// names in them are compressed: so the spelling of the question does not reach
 	// them.
 	data  string
-	marks []mark // one for each record
+	whole extent // of all records
+	plain extent // of those before the signatures
+
+	rrtype  uint16
+	records uint16 // how many come before the signatures
+	marks   []mark // one for each record
+
+	owner  string // the name of the records
+	signer string // of all signatures, "" without any
+}
+
+// extent is how far some records reach from the beginning of data.
+type extent struct {
+	end uint32 // in octets
+	// length is end as miekg/dns reckons it, who takes a base64 field for up to two
+	// octets longer than it is. Truncation goes by these.
+	length uint32
 }
 
 // mark says where a record is.
 type mark struct {
-	end  uint32 // of its octets in data
-	text uint32 // of its text in data, which begins where that before ends
-	// length is end as miekg/dns reckons it, who takes a base64 field for up to two
-	// octets longer than it is. Truncation goes by these.
-	length uint32
+	extent        // of the records up to this one
+	text   uint32 // where its text in data ends, which begins where that before does
 }
 
 // recordHeader is how many octets of a record come before its rdata, after a
@@ -63,11 +74,22 @@ func (s *RRset) count(do bool) int {
 	return int(s.records)
 }
 
-// wire returns the octets of the first n records, of which there is one.
-func (s *RRset) wire(n int) string { return s.data[:s.marks[n-1].end] }
+// upTo returns the extent of the first n records, of which there is one.
+func (s *RRset) upTo(n int) extent {
+	switch n {
+	case len(s.marks):
+		return s.whole
+	case int(s.records):
+		return s.plain
+	}
+	return s.marks[n-1].extent
+}
+
+// wire returns the octets of the first n records.
+func (s *RRset) wire(n int) string { return s.data[:s.upTo(n).end] }
 
 // length returns how many octets miekg/dns reckons these to be.
-func (s *RRset) length(n int) int { return int(s.marks[n-1].length) }
+func (s *RRset) length(n int) int { return int(s.upTo(n).length) }
 
 // octets returns those of one record.
 func (s *RRset) octets(i int) string {

@@ -193,10 +193,12 @@ func (b *builder) add(owner string, a Announced, sets merge.Announcement) error 
 	}
 	was, source := b.old.nodes[string(key)], b.signer.hasher.announced(a)
 	if was != nil && b.same && was.source == source && b.lasts(was.span) {
-		b.put(key, was)
+		b.put(was)
 		return nil
 	}
-	n := &node{key: string(key), source: source}
+	names := owner + string(key) // in one piece
+	owner = names[:len(owner)]
+	n := &node{key: names[len(owner):], source: source}
 	if was != nil {
 		n.nsec = was.nsec
 	}
@@ -204,7 +206,9 @@ func (b *builder) add(owner string, a Announced, sets merge.Announcement) error 
 		return err
 	}
 	if len(n.sets) > 0 {
-		b.put(key, n)
+		n = n.together()
+		join(n.sets)
+		b.put(n)
 	}
 	return nil
 }
@@ -230,13 +234,13 @@ func (b *builder) fill(n *node, sets [][]dns.RR, was *node) error {
 }
 
 // put adds a name, and those between it and the signaling domain.
-func (b *builder) put(key []byte, n *node) {
+func (b *builder) put(n *node) {
 	b.view.nodes[n.key] = n
-	for up := parentKey(key); len(up) >= len(b.view.suffix); up = parentKey(up) {
-		if _, ok := b.view.nodes[string(up)]; ok {
+	for up := parentKey(n.key); len(up) >= len(b.view.suffix); up = parentKey(up) {
+		if _, ok := b.view.nodes[up]; ok {
 			return
 		}
-		b.view.nodes[string(up)] = empty
+		b.view.nodes[up] = empty
 	}
 }
 
