@@ -130,12 +130,8 @@ func appendSortKey(key, wire []byte) []byte {
 
 // parentKey returns the key of the name above that of key, which is not the
 // root's.
-func parentKey[T string | []byte](key T) T {
-	end := len(key) - 1
-	for end > 0 && key[end-1] != 0 {
-		end--
-	}
-	return key[:end]
+func parentKey(key []byte) []byte {
+	return key[:bytes.LastIndexByte(key[:len(key)-1], 0)+1]
 }
 
 // wildcardKey returns the key of the wildcard below the name of key.

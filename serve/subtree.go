@@ -193,7 +193,7 @@ func (b *builder) add(owner string, a Announced, sets merge.Announcement) error 
 	}
 	was, source := b.old.nodes[string(key)], b.signer.hasher.announced(a)
 	if was != nil && b.same && was.source == source && b.lasts(was.span) {
-		b.put(was)
+		b.put(key, was)
 		return nil
 	}
 	names := owner + string(key) // in one piece
@@ -208,7 +208,7 @@ func (b *builder) add(owner string, a Announced, sets merge.Announcement) error 
 	if len(n.sets) > 0 {
 		n = n.together()
 		join(n.sets)
-		b.put(n)
+		b.put(key, n)
 	}
 	return nil
 }
@@ -234,13 +234,13 @@ func (b *builder) fill(n *node, sets [][]dns.RR, was *node) error {
 }
 
 // put adds a name, and those between it and the signaling domain.
-func (b *builder) put(n *node) {
+func (b *builder) put(key []byte, n *node) {
 	b.view.nodes[n.key] = n
-	for up := parentKey(n.key); len(up) >= len(b.view.suffix); up = parentKey(up) {
-		if _, ok := b.view.nodes[up]; ok {
+	for up := parentKey(key); len(up) >= len(b.view.suffix); up = parentKey(up) {
+		if _, ok := b.view.nodes[string(up)]; ok {
 			return
 		}
-		b.view.nodes[up] = empty
+		b.view.nodes[n.key[:len(up)]] = empty // the key of a name begins with those above
 	}
 }
 
