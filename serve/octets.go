@@ -213,8 +213,9 @@ func (m *message) answer(set *RRset) {
 		return
 	}
 	n := set.count(m.do)
-	m.whole += set.length(n) + n*(m.name-pointerSize)
-	if m.length+set.length(n) > m.size {
+	length := set.length(n)
+	m.whole += length + n*(m.name-pointerSize)
+	if m.length+length > m.size {
 		if set.compressible() {
 			m.failed = true // with its names compressed there may be room for more
 			return
@@ -230,8 +231,9 @@ func (m *message) answer(set *RRset) {
 func (m *message) add(set *RRset, n int) {
 	m.answers = uint16(n)
 	if n > 0 && !m.failed {
-		m.buf = append(m.buf, set.wire(n)...)
-		m.length += set.length(n)
+		all := set.upTo(n)
+		m.buf = append(m.buf, set.data[:all.end]...)
+		m.length += int(all.length)
 	}
 }
 
@@ -273,11 +275,13 @@ func (m *message) authority(set *RRset, asked bool) {
 		return
 	}
 	n := set.count(m.do)
+	all := set.upTo(n)
+	wire, length := set.data[:all.end], int(all.length)
 	m.proofs += uint16(n)
-	m.length += set.length(n)
+	m.length += length
 	if asked {
-		m.whole += set.length(n) + n*(m.name-pointerSize)
-		m.buf = append(m.buf, set.wire(n)...)
+		m.whole += length + n*(m.name-pointerSize)
+		m.buf = append(m.buf, wire...)
 		return
 	}
 	at := len(m.buf)
@@ -288,8 +292,8 @@ func (m *message) authority(set *RRset, asked bool) {
 		return
 	}
 	m.length += end - at - pointerSize
-	m.whole += set.length(n) + n*(end-at-pointerSize)
-	m.buf = append(m.buf[:end], set.wire(n)[pointerSize:]...)
+	m.whole += length + n*(end-at-pointerSize)
+	m.buf = append(m.buf[:end], wire[pointerSize:]...)
 	for i := range n - 1 { // the first has the name itself
 		owner := end - pointerSize + int(set.marks[i].end)
 		binary.BigEndian.PutUint16(m.buf[owner:], 0xC000|uint16(at))
