@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/coredns/caddy"
@@ -125,6 +126,16 @@ func TestFailedReloadGoesOnAsBefore(t *testing.T) {
 	}
 }
 
+// untilWritten waits until a state file has everything that the start had to store.
+func untilWritten(t *testing.T, path string) {
+	t.Helper()
+	const still = 500 * time.Millisecond
+	eventually(t, "the state file to be written", func() bool {
+		info, err := os.Stat(path)
+		return err == nil && time.Since(info.ModTime()) > still
+	}, func() string { return path })
+}
+
 // A reload that fails ends no work, even if that could not begin again: the state file
 // was cut off while in use.
 func TestFailedReloadOverADamagedStateFileGoesOnAsBefore(t *testing.T) {
@@ -142,7 +153,9 @@ func TestFailedReloadOverADamagedStateFileGoesOnAsBefore(t *testing.T) {
 			p := newProvider(t)
 			s := start(t, p.watched(t, ""))
 			s.until("an answer", question("example.org.", dns.TypeDNSKEY, true), answered)
-			if err := os.Truncate(filepath.Join(p.dir, defaultState), 0); err != nil {
+			state := filepath.Join(p.dir, defaultState)
+			untilWritten(t, state) // a write under way would make what is cut off whole again
+			if err := os.Truncate(state, 0); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.restart(p.watched(t, tt.option) + tt.block); err == nil || !strings.Contains(err.Error(), tt.want) {
