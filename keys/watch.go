@@ -298,4 +298,5 @@ func (w *Watcher) forget(p *pair) {
 	if p.dir != nil {
 		delete(p.dir.pairs, p.name)
 	}
+	p.key, p.warnings = nil, nil // the memory of p itself may be that of others as well
 }

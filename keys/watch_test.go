@@ -576,3 +576,15 @@ func TestNewWatcherInheritsKeysWhoseFilesAreAsTheyWere(t *testing.T) {
 		}
 	}
 }
+
+// A pair lies in memory with others, which stay: what it knew of a key has to go.
+func TestForgottenPairHoldsNoKey(t *testing.T) {
+	w := NewWatcher(Source{})
+	p, stays := &pair{base: "K", key: new(Key), warnings: []string{"old"}}, &pair{base: "L", key: new(Key)}
+	w.add(p)
+	w.add(stays)
+	w.forget(p)
+	if p.key != nil || p.warnings != nil || stays.key == nil || len(w.pairs) != 1 {
+		t.Errorf("Expected a pair without a key, and the other with its own, got %+v and %+v", p, stays)
+	}
+}

@@ -76,14 +76,15 @@ func (e *Engine) collect(z *zone) {
 	for i, host := range hosts {
 		c := z.collectionOf(host)
 		if c == nil {
+			if !z.capable(host) {
+				continue
+			}
 			if len(room) == 0 {
 				room = make([]collection, len(hosts)-i)
 				z.fetching = slices.Grow(z.fetching, len(room))
 			}
-			if c = z.newCollection(&room[0], host, now); c == nil {
-				continue
-			}
-			room = room[1:]
+			c, room = &room[0], room[1:]
+			z.schedule(c, host, now)
 			c.line = e.loop.fetches.join(place{z.Fetcher, c.host})
 			e.loop.fetches.expect(c, z.RefreshMax)
 			z.fetching = append(z.fetching, c)
@@ -95,14 +96,18 @@ func (e *Engine) collect(z *zone) {
 	}
 }
 
-// newCollection returns c as a collection from host, due now or as soon as the time
-// since the last one, perhaps before a restart, allows. It returns nil for a
-// host that cannot announce anything.
-func (z *zone) newCollection(c *collection, host string, now time.Time) *collection {
-	if err := z.incapable(host); err != nil {
+// capable reports whether host can announce anything, and says so if not.
+func (z *zone) capable(host string) bool {
+	err := z.incapable(host)
+	if err != nil {
 		z.say("incapable "+host, levelWarning, "", "no keys can be collected from %s: %v", host, err)
-		return nil
 	}
+	return err == nil
+}
+
+// schedule makes c the collection from host, due now or as soon as the time since the
+// last one, perhaps before a restart, allows.
+func (z *zone) schedule(c *collection, host string, now time.Time) {
 	*c = collection{host: domain.Shared(host), next: now, notified: z.notified.Load()}
 	if i := peer(z.open().facts.state.Peers, host); i >= 0 {
 		if last := z.open().facts.state.Peers[i].Collected; !last.After(now) {
@@ -110,7 +115,6 @@ func (z *zone) newCollection(c *collection, host string, now time.Time) *collect
 			c.next = latest(now, last.Add(z.RefreshMin))
 		}
 	}
-	return c
 }
 
 func latest(a, b time.Time) time.Time {

@@ -225,9 +225,11 @@ func (p *modelProvider) collect() {
 		}
 		c := p.z.collectionOf(host)
 		if c == nil {
-			if c = p.z.newCollection(new(collection), host, p.now()); c == nil {
+			if !p.z.capable(host) {
 				continue
 			}
+			c = new(collection)
+			p.z.schedule(c, host, p.now())
 			c.line = p.e.loop.fetches.join(place{p, host})
 			p.z.fetching = append(p.z.fetching, c)
 		}

@@ -401,11 +401,12 @@ func TestTheFirstCollectionKnowsOfANotify(t *testing.T) {
 		e := w.engine()
 		e.readClock()
 		z := e.zones[0]
-		if c := z.newCollection(new(collection), theirNS, e.loop.now); c.notified {
+		c := new(collection)
+		if z.schedule(c, theirNS, e.loop.now); c.notified {
 			t.Error("Nobody said that there is something new")
 		}
 		z.notified.Store(true)
-		if c := z.newCollection(new(collection), theirNS, e.loop.now); !c.notified {
+		if z.schedule(c, theirNS, e.loop.now); !c.notified {
 			t.Error("Expected it to be collected past all caches")
 		}
 	})

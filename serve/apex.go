@@ -30,8 +30,8 @@ type ApexSet struct {
 }
 
 // Apex is what is answered at the apex of a zone (rule S1). The zero value and
-// nil answer SERVFAIL. An Apex does not change once it is published, and is not
-// copied: its RRsets may lie with it.
+// nil answer SERVFAIL. An Apex does not change once it is published. A copy keeps
+// the original in memory, whose RRsets may lie with it.
 type Apex struct {
 	Zone                 string // canonical
 	DNSKEY, CDS, CDNSKEY ApexSet

@@ -2,14 +2,15 @@ package serve
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/coredns-mske/mske/keys"
 )
 
-// The RRsets of a view lie together, their octets in one piece of memory and all else
-// in another, with the view itself: a fleet has hundreds of thousands, each piece is
-// one more that the garbage collector visits again and again, and what lies apart a
-// query waits for apart.
+// The RRsets that a name usually has lie together, their octets in one piece of memory
+// and all else in another, with the view itself: a fleet has hundreds of thousands, each
+// piece is one more that the garbage collector visits again and again, and what lies
+// apart a query waits for apart.
 
 // space is what is left of where RRsets are to lie.
 type space struct {
@@ -58,8 +59,8 @@ func join(sets []*RRset) {
 }
 
 // together returns a copy of a whose RRsets lie together. Their octets stay where they
-// are if the view before, old, has the same RRsets, as after a reload: they are not in
-// memory twice.
+// are if the view before, old, has the same, as after a reload: they are not in memory
+// twice.
 func (a *Apex) together(old *Apex) *Apex {
 	piece := new(struct {
 		Apex
@@ -77,6 +78,7 @@ func (a *Apex) together(old *Apex) *Apex {
 	for _, set := range piece.sources() {
 		if *set != nil {
 			*set = x.take(*set)
+			(*set).name(a.Zone)
 			sets = append(sets, *set)
 		}
 	}
@@ -86,15 +88,31 @@ func (a *Apex) together(old *Apex) *Apex {
 	return &piece.Apex
 }
 
-// shares reports whether all RRsets of a are those of old.
+// shares reports whether the octets of all RRsets of a are those of old.
 func (a *Apex) shares(old *Apex) bool {
 	theirs := old.sources()
 	for i, set := range a.sources() {
-		if *set != nil && *set != *theirs[i] {
+		if *set != nil && (*theirs[i] == nil || !sameMemory((*set).data, (*theirs[i]).data)) {
 			return false
 		}
 	}
 	return true
+}
+
+// sameMemory reports whether a and b are the same octets in memory.
+func sameMemory(a, b string) bool {
+	return len(a) == len(b) && unsafe.StringData(a) == unsafe.StringData(b)
+}
+
+// name has s name zone by that string where it does so by an equal one, of which other
+// memory than the view's is a part: that of all names of a Corefile before.
+func (s *RRset) name(zone string) {
+	if s.owner == zone {
+		s.owner = zone
+	}
+	if s.signer == zone {
+		s.signer = zone
+	}
 }
 
 // sources returns where in a its RRsets stand, of which some are nil.

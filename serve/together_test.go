@@ -2,6 +2,7 @@ package serve
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -19,21 +20,50 @@ func TestRRsetsLieTogether(t *testing.T) {
 	// What stays is not in memory twice, as it would be during a reload.
 	again := p.sign(t, Params{TTL: 7200, Now: now}, a)
 	for i, set := range again.sources() {
-		if was := *a.sources()[i]; *set != nil && unsafe.StringData((*set).data) != unsafe.StringData(was.data) {
+		if was := *a.sources()[i]; *set != nil && !sameMemory((*set).data, was.data) {
 			t.Errorf("Expected the octets of the view before, got others of %s", dns.Type((*set).rrtype))
 		}
 	}
 	checkTogether(t, "apex made again", unsafe.Pointer(again), again.DNSKEY.RRset, again.CDS.RRset, again.CDNSKEY.RRset)
 
+	// Nor with a delegation.
+	both := p.delegated(t, bothProviders, Params{TTL: 7200, Now: now}, a)
+	again = p.delegated(t, bothProviders, Params{TTL: 7200, Now: now}, both)
+	checkTogether(t, "apex with a delegation", unsafe.Pointer(both), both.DNSKEY.RRset, both.CDS.RRset, both.CDNSKEY.RRset)
+	for i, set := range again.sources() {
+		if was := *both.sources()[i]; !sameMemory((*set).data, was.data) {
+			t.Errorf("With a delegation: expected the octets of the view before, got others of %s", dns.Type((*set).rrtype))
+		}
+	}
+
 	for _, delegated := range []bool{false, true} {
-		f := newFixture(t, delegated)
+		f := newFixture(t, delegated, "example.org.", "example.net.")
+		checked := 0
 		for _, n := range f.view.nodes {
 			if n.announces(f.view) {
+				checked++
 				checkTogether(t, n.sets[0].owner, unsafe.Pointer(n), n.sets...)
 				if n.nsec != nil {
 					checkNear(t, n.sets[0].owner, unsafe.Pointer(n), unsafe.Pointer(n.nsec))
 				}
 			}
+		}
+		if checked != 2 {
+			t.Errorf("Expected two names that announce something, got %d", checked)
+		}
+	}
+}
+
+// A view names its zone by the string that it was made with: those before may be parts
+// of a large one, of all names of a Corefile.
+func TestViewsDoNotKeepNamesBefore(t *testing.T) {
+	p := newProvider(t, zone)
+	old := p.delegated(t, bothProviders, Params{TTL: 3600, Now: now}, nil)
+	p.zone = strings.Clone(zone)
+	again := p.delegated(t, bothProviders, Params{TTL: 3600, Now: now}, old)
+	for _, set := range again.sources() {
+		if s := *set; unsafe.StringData(s.owner) != unsafe.StringData(again.Zone) || unsafe.StringData(s.signer) != unsafe.StringData(again.Zone) {
+			t.Errorf("Expected %s to name the zone by the string of the view", dns.Type(s.rrtype))
 		}
 	}
 }
@@ -76,6 +106,11 @@ func TestTogetherWithoutRoom(t *testing.T) {
 	got, want := a.together(new(Apex)), *a
 	if want.own = got.own; !reflect.DeepEqual(got, &want) {
 		t.Errorf("Expected the same view, got %+v", got)
+	}
+	less := *got
+	less.CDS, less.CDNSKEY, less.NS, less.CSYNC = ApexSet{}, ApexSet{}, nil, nil
+	if own := less.together(got).own; !reflect.DeepEqual(own[1:], make([]RRset, 2)) {
+		t.Errorf("Expected nothing of the RRsets that are left out, got %+v", own[1:])
 	}
 	n := &node{key: "k", sets: []*RRset{a.NS, a.DNSKEY.RRset, a.CSYNC, a.CDS.RRset, a.NS}, nsec: a.CSYNC}
 	if got := n.together(); !reflect.DeepEqual(got, n) {
