@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -457,4 +458,18 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("Expected an error with file and line, got %v", err)
 		}
 	})
+}
+
+// The names of a fleet lie in one piece, in which a query finds its own.
+func TestNamesOfZonesLieTogether(t *testing.T) {
+	zones, err := parseZones([]string{"Example.org", "example.net.", "a.example"}, nil)
+	if err != nil || !slices.Equal(zones, []string{"example.org.", "example.net.", "a.example."}) {
+		t.Fatalf("Expected three names, got %q, %v", zones, err)
+	}
+	for i, name := range zones[1:] {
+		before := zones[i]
+		if unsafe.Pointer(unsafe.StringData(name)) != unsafe.Add(unsafe.Pointer(unsafe.StringData(before)), len(before)) {
+			t.Errorf("Expected %s right after %s", name, before)
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/miekg/dns"
 )
@@ -586,5 +587,31 @@ func TestForgottenPairHoldsNoKey(t *testing.T) {
 	w.forget(p)
 	if p.key != nil || p.warnings != nil || stays.key == nil || len(w.pairs) != 1 {
 		t.Errorf("Expected a pair without a key, and the other with its own, got %+v and %+v", p, stays)
+	}
+}
+
+// The keys of a zone lie together, with one string for its name: a fleet has hundreds of
+// thousands, and the garbage collector visits each piece.
+func TestKeysOfAZoneLieTogether(t *testing.T) {
+	w := watch(t)
+	w.write(zone1, 257)
+	w.write(zone1, 256)
+	w.scan()
+	ks := w.Keys(zone1)
+	if len(ks) != 2 {
+		t.Fatalf("Expected two keys, got %d", len(ks))
+	}
+	a, b := ks[0], ks[1]
+	for _, part := range []unsafe.Pointer{unsafe.Pointer(a.DNSKEY), unsafe.Pointer(b), unsafe.Pointer(b.DNSKEY)} {
+		if away := int(uintptr(part)) - int(uintptr(unsafe.Pointer(a))); away < -640 || away > 640 {
+			t.Errorf("Expected the keys and their records in one piece, but a part is %d octets away", away)
+		}
+	}
+	if unsafe.StringData(a.Zone()) != unsafe.StringData(b.Zone()) {
+		t.Error("Expected one string for the name of the zone")
+	}
+	// Those read in one scan are handed out with what they had.
+	if a.Signer == nil || b.Signer == nil || a.Tag() == b.Tag() || a.Role != KSK || b.Role != ZSK {
+		t.Errorf("Expected a KSK and a ZSK with their private halves, got %v and %v", a, b)
 	}
 }
