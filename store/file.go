@@ -311,10 +311,18 @@ func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			err = errFault{errDamaged(fmt.Sprint(r))}
+			err = errFault{errDamaged(faultText(r))}
 		}
 	}()
 	return f()
+}
+
+// faultText returns what a panic's value says of the file.
+func faultText(r any) string {
+	if _, ok := r.(interface{ Addr() uintptr }); ok { // where a page should be, there is none
+		return "a part of it is missing"
+	}
+	return fmt.Sprint(r)
 }
 
 // errFault is damage that bbolt was not prepared for: it is left in an unknown state.

@@ -240,6 +240,8 @@ func expectRefused(t *testing.T, name string, call func() error) {
 	inTime(t, name, func() {
 		if err := call(); err == nil || !strings.Contains(err.Error(), "restart the server") {
 			t.Errorf("%s: expected an error that says what to do, got %v", name, err)
+		} else if strings.Contains(err.Error(), "memory address") { // as the runtime says it
+			t.Errorf("%s: expected an error that speaks of the file, got %v", name, err)
 		}
 	})
 }
