@@ -21,6 +21,11 @@ type Facts struct {
 	// Signed are the keys that the zone's data is or was signed with. Of any
 	// other nothing can be cached, so that it goes as soon as it is to.
 	Signed []merge.Key
+	// SigningData are those that it is signed with now, by us or by the plugin chain.
+	SigningData []merge.Key
+	// CachedUntil is until when caches may hold what keys signed that sign the zone's
+	// data no more or, if they do now, stop. It does not matter of keys that have none.
+	CachedUntil map[merge.Key]time.Time
 	// Entries are the keys that CDS named when it was last served, Signing those
 	// that signed DNSKEY, Published those that were in it. Whatever has become
 	// of their files, the first two only go as secure-entry keys do.
@@ -101,6 +106,10 @@ func Plan(ks []*Key, now time.Time, f Facts) Schedule {
 	for _, k := range ks {
 		p.activeData(k)
 	}
+	heirs := p.DataSigning
+	for _, k := range ks {
+		p.untilKnown(k, heirs)
+	}
 	p.lastData(ks)
 	for _, k := range ks {
 		p.publish(k)
@@ -164,6 +173,34 @@ func (p *planner) activeData(k *Key) {
 	if k.Role.SignsData() && p.active(k) && !p.reached(stop(k.Timing)) {
 		p.DataSigning = append(p.DataSigning, k)
 	}
+}
+
+// untilKnown lets k, which signs the zone's data and was to stop, go on as long as
+// some caches may have none of heirs, the keys that are to: what these sign does not
+// validate there.
+func (p *planner) untilKnown(k *Key, heirs []*Key) {
+	if !slices.Contains(p.facts.SigningData, k.ID()) || slices.Contains(heirs, k) || !k.Role.SignsData() || !p.active(k) {
+		return
+	}
+	var next *Key
+	for _, h := range heirs {
+		if h.DNSKEY.Algorithm != k.DNSKEY.Algorithm {
+			continue
+		}
+		if p.reached(p.facts.Seen[h.ID()].KnownFrom) {
+			return
+		}
+		next = h
+	}
+	if next == nil {
+		return // see lastData
+	}
+	p.DataSigning = append(p.DataSigning, k)
+	wait := "it was not seen at all nameservers for long enough yet"
+	if from := p.facts.Seen[next.ID()].KnownFrom; !from.IsZero() {
+		wait = fmt.Sprintf("until %s caches may lack it", rfc3339(from))
+	}
+	p.why(k, "it was to stop signing at %s, but goes on, since key %d cannot take its place yet: %s", rfc3339(stop(k.Timing)), next.Tag(), wait)
 }
 
 // stop returns when a data-signing key is to sign no more; zero for never.
@@ -232,7 +269,7 @@ func (p *planner) publish(k *Key) {
 		p.why(k, "it stays in DNSKEY%s", p.chained(k))
 	case p.cached(k):
 		p.why(k, "its Delete time has come, but it stays in DNSKEY until %s: caches may hold its signatures until then",
-			rfc3339(stop(k.Timing).Add(p.facts.MaxZoneTTL)))
+			rfc3339(p.cachedUntil(k)))
 	default:
 		return
 	}
@@ -242,5 +279,15 @@ func (p *planner) publish(k *Key) {
 // cached reports whether caches may hold signatures of k, which has stopped
 // signing.
 func (p *planner) cached(k *Key) bool {
-	return slices.Contains(p.facts.Signed, k.ID()) && !p.reached(stop(k.Timing).Add(p.facts.MaxZoneTTL))
+	return slices.Contains(p.facts.Signed, k.ID()) && !p.reached(p.cachedUntil(k))
+}
+
+// cachedUntil returns until when they may. It may have signed for longer than its file
+// says.
+func (p *planner) cachedUntil(k *Key) time.Time {
+	until := stop(k.Timing).Add(p.facts.MaxZoneTTL)
+	if seen := p.facts.CachedUntil[k.ID()]; seen.After(until) {
+		return seen
+	}
+	return until
 }

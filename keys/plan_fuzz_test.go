@@ -102,6 +102,10 @@ func FuzzPlan(f *testing.F) {
 				facts.Seen[k.ID()] = Seen{KnownFrom: r.at(), Signing: r.at(), Signed: r.at(), InDS: r.at(), InDSFrom: r.at(), GoneFrom: r.at()}
 			}
 		}
+		facts.SigningData, facts.CachedUntil = r.subset(ks), make(map[merge.Key]time.Time)
+		for _, k := range facts.Signed {
+			facts.CachedUntil[k] = r.at()
+		}
 		s := Plan(ks, fuzzNow, facts)
 		checkPlan(t, ks, facts, s)
 		checkNext(t, ks, facts, s)

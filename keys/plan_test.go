@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +134,51 @@ func TestPlanCarriesOutWishesThatAreSafe(t *testing.T) {
 			if strings.Join(got, " ") != p.want {
 				t.Errorf("%s: expected key %d (%s) to do %q, got %q", tc.name, i, p.role, p.want, got)
 			}
+		}
+	}
+}
+
+// What the next key signs does not validate where caches do not have it yet, so that
+// the one before goes on. Then it stays until they have forgotten what it signed last.
+func TestADataSigningKeyGoesOnUntilCachesHaveTheNext(t *testing.T) {
+	ksk := planned{role: KSK}.key(t)
+	old := planned{role: ZSK, timing: Timing{Created: day(-99), Publish: day(-99), Activate: day(-99), Inactive: day(0), Delete: day(1)}}.key(t)
+	next := planned{role: ZSK, timing: Timing{Created: day(-1), Publish: day(-1), Activate: day(0)}}.key(t)
+	other := planned{role: ZSK, alg: dns.ECDSAP256SHA256}.key(t)
+	ks := []*Key{ksk, old, next, other}
+	for _, tc := range []struct {
+		name          string
+		now           time.Time
+		signing       bool      // old does
+		known         time.Time // next is
+		cached        time.Time // until when that of old is
+		oldDoes, next string
+		say           string
+		changes       time.Time
+	}{
+		{name: "not seen yet", now: day(2), signing: true, oldDoes: "pad", next: "pad", say: "it was to stop signing at 2026-01-01T00:00:00Z, but goes on, since key %d cannot take its place yet: it was not seen"},
+		{name: "not in every cache", now: day(2), signing: true, known: day(3), oldDoes: "pad", next: "pad", say: "since key %d cannot take its place yet: until 2026-01-04T00:00:00Z caches may lack it", changes: day(3)},
+		{name: "in every cache", now: day(3), signing: true, known: day(3), cached: day(6), oldDoes: "p", next: "pad", say: "it stays in DNSKEY until 2026-01-07T00:00:00Z", changes: day(6)},
+		{name: "forgotten", now: day(6), known: day(3), cached: day(6), oldDoes: "-", next: "pad"},
+		{name: "it does not sign any more", now: day(2), cached: day(3), oldDoes: "p", next: "pad", say: "it stays in DNSKEY until 2026-01-04T00:00:00Z", changes: day(3)},
+	} {
+		f := Facts{MaxZoneTTL: 12 * time.Hour, Signed: []merge.Key{old.ID()}, Seen: map[merge.Key]Seen{next.ID(): {KnownFrom: tc.known}, other.ID(): {KnownFrom: day(-9)}}}
+		if tc.signing {
+			f.SigningData = f.Signed
+		}
+		if !tc.cached.IsZero() {
+			f.CachedUntil = map[merge.Key]time.Time{old.ID(): tc.cached}
+		}
+		s := Plan(ks, tc.now, f)
+		if got, its := letters(s, old), letters(s, next); got != tc.oldDoes || its != tc.next {
+			t.Errorf("%s: expected the key to do %q and the next %q, got %q and %q", tc.name, tc.oldDoes, tc.next, got, its)
+		}
+		say := strings.ReplaceAll(tc.say, "%d", fmt.Sprint(next.Tag()))
+		if why := strings.Join(s.Why, "\n"); !strings.Contains(why, say) || say == "" && why != "" {
+			t.Errorf("%s: expected %q to be said, got %q", tc.name, say, why)
+		}
+		if !s.Next.Equal(tc.changes) {
+			t.Errorf("%s: expected the next change at %v, got %v", tc.name, tc.changes, s.Next)
 		}
 	}
 }

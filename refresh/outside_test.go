@@ -94,16 +94,16 @@ func (n *internet) Servers(_ context.Context, zone string, hosts []string) obser
 	n.looks = append(n.looks, time.Now())
 	s := observe.Sight{Zone: zone, At: time.Now()}
 	for _, host := range slices.Sorted(slices.Values(hosts)) {
-		s.Servers = append(s.Servers, n.server(host))
+		s.Servers = append(s.Servers, n.server(zone, host))
 	}
 	return s
 }
 
-func (n *internet) server(host string) observe.Server {
+func (n *internet) server(zone, host string) observe.Server {
 	var apex observe.Apex
 	switch h := n.hosts[host]; {
 	case host == ourNS:
-		apex = n.ours()
+		apex = n.ours(zone)
 	case h == nil || h.silent:
 		apex.Err = errSilent
 	default:
@@ -118,10 +118,11 @@ func (n *internet) server(host string) observe.Server {
 }
 
 // ours is what our nameserver serves: what was published.
-func (n *internet) ours() observe.Apex {
+func (n *internet) ours(zone string) observe.Apex {
 	n.w.out.mu.Lock()
 	defer n.w.out.mu.Unlock()
-	a := n.w.out.apexes[n.w.zone]
+	all := append([]*Zone{n.w.zone}, n.w.more...)
+	a := n.w.out.apexes[all[max(0, slices.IndexFunc(all, func(z *Zone) bool { return z.Name == zone }))]]
 	if a == nil || a.DNSKEY.Answer != serve.Served {
 		return observe.Apex{Err: errSilent}
 	}

@@ -162,7 +162,7 @@ func (p *ownPlan) mayGo() {
 func (p *ownPlan) planFacts(marks []store.Own) keys.Facts {
 	life := p.facts.state.Life
 	f := keys.Facts{
-		Chain: p.chain, ChainUntil: p.chainUntil, MaxZoneTTL: p.cfg.MaxZoneTTL, Seen: make(map[merge.Key]keys.Seen),
+		Chain: p.chain, ChainUntil: p.chainUntil, MaxZoneTTL: p.cfg.MaxZoneTTL, CachedUntil: make(map[merge.Key]time.Time), Seen: make(map[merge.Key]keys.Seen),
 		Left:    life.Phase == lifecycle.Left,
 		KeysTTL: max(p.cfg.TTL, life.HeldKeys.TTL), KeysUntil: life.HeldKeys.Until,
 	}
@@ -180,6 +180,13 @@ func (p *ownPlan) planFacts(marks []store.Own) keys.Facts {
 	}
 	for _, o := range marks {
 		// Of any other nothing is in caches for longer than the keys themselves.
+		if o.Signed {
+			if o.Gone.IsZero() {
+				f.SigningData = append(f.SigningData, o.Key)
+				o.Gone = p.now // at the earliest
+			}
+			f.CachedUntil[o.Key] = p.heldUntil(o)
+		}
 		if o.Signed || p.cfg.Whole {
 			f.Signed = append(f.Signed, o.Key)
 			seen := f.Seen[o.Key]
@@ -221,16 +228,24 @@ func (p *ownPlan) addStored(marks []store.Own) {
 }
 
 // sign marks the keys that we are going to sign CDS, CDNSKEY and denials with,
-// and a zone that is ours as a whole. While it is not known what another zone is
+// and a zone that is ours as a whole, and those that did so until now. While it is not known what another zone is
 // signed with, nothing is served.
 func (p *ownPlan) sign() {
 	if len(p.facts.state.Signers) == 0 && !p.cfg.Whole {
 		return
 	}
-	for _, k := range p.dataSigners(p.facts.state.Signers) {
-		if i := mark(p.marks, k.ID()); i >= 0 {
-			p.marks[i] = signing(p.marks[i], p.now)
+	signers := ids(p.dataSigners(p.facts.state.Signers))
+	for i, o := range p.marks {
+		switch {
+		case slices.Contains(signers, o.Key):
+			o = signing(o, p.now)
+			if !o.Gone.IsZero() { // not with us
+				o.Chain, o.Gone = false, time.Time{}
+			}
+		case o.Signed && !o.Chain && o.Gone.IsZero():
+			o.Gone = p.now
 		}
+		p.marks[i] = o
 	}
 }
 
@@ -311,8 +326,12 @@ func (p *ownPlan) publish(k *keys.Key, old []store.Own) {
 	if o.Published.IsZero() {
 		o.Published = p.now
 	}
-	if !o.Chain {
+	switch {
+	case o.Chain, o.Gone.IsZero():
+	case !o.Signed:
 		o.Gone = time.Time{}
+	case p.ended(o):
+		o.Signed, o.SignedSince, o.Gone = false, time.Time{}, time.Time{}
 	}
 	o.SecureEntry = slices.Contains(p.SecureEntry, k)
 	o.SignsKeys = slices.Contains(p.SignDNSKEY, k) || slices.Contains(p.lost, k.ID())

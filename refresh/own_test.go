@@ -11,7 +11,10 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/chain"
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 )
 
@@ -401,6 +404,129 @@ func TestKeyWhoseFileIsPostponedStaysWhileCachesMayNeedIt(t *testing.T) {
 		w.expectKeys(with(w.ksk, w.zsk.ID(), second.ID()), with(w.ksk))
 		w.pass(4 * time.Hour)
 		w.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+	})
+}
+
+// A ZSK signs only once every nameserver has had it for the DNSKEY TTL, though its file
+// says now, and that of the one before that it is to stop.
+func TestDataIsSignedWithAKeyThatCachesHave(t *testing.T) {
+	for name, whole := range map[string]bool{"a delegated signaling zone": true, "a zone that is signed elsewhere": false} {
+		w := newWorld(t)
+		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		long := now.Add(-1000 * time.Hour)
+		old, next, elsewhere := *w.zsk, *foreignKey(t, 256), foreignKey(t, 256)
+		old.Timing = keys.Timing{Created: long, Publish: long, Activate: long, Inactive: now.Add(-time.Minute)}
+		next.Timing = keys.Timing{Created: now.Add(-time.Hour), Publish: now.Add(-2 * time.Minute), Activate: now.Add(-time.Minute)}
+		w.zone.Whole = whole
+		f := newZone(w.zone).open().facts
+		f.files, f.looked = []*keys.Key{w.ksk, &old}, true
+		if !whole {
+			look := chain.Look{Keys: []merge.Key{elsewhere.ID()}, Signers: []merge.Key{elsewhere.ID()}}
+			f.state.Signers, f.state.Own = look.Signers, observeOwn(nil, look, long)
+		}
+		plan := func(at time.Time) ours {
+			o := planOwn(w.zone, f, at)
+			f.state.Own = o.marks
+			return o
+		}
+		plan(now.Add(-time.Hour)) // it signs
+		f.files = append(f.files, &next)
+		f.state.Life.Keys = []lifecycle.Key{{Key: old.ID(), Everywhere: long, KnownFrom: long}, {Key: next.ID()}}
+		o := plan(now)
+		if got := ids(o.dataSigners(f.state.Signers)); !slices.Equal(got, []merge.Key{old.ID()}) {
+			t.Errorf("%s: expected %s to sign as long as caches may not have %s, got %v", name, &old, &next, got)
+		}
+		f.state.Life.Keys[1].KnownFrom = now.Add(time.Hour)
+		o = plan(now.Add(time.Hour))
+		if got := ids(o.dataSigners(f.state.Signers)); !slices.Equal(got, []merge.Key{next.ID()}) {
+			t.Errorf("%s: expected %s to sign once they have it, got %v", name, &next, got)
+		}
+	}
+}
+
+// A KSK that had to sign data, as there was no other key for a while, is one again once
+// caches have forgotten that.
+func TestAKSKThatSignedDataIsOneAgain(t *testing.T) {
+	w := newWorld(t)
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	f := newZone(w.zone).open().facts
+	f.looked = true
+	zsk := w.zsk.ID()
+	f.state.Signers = []merge.Key{zsk}
+	f.state.Own = observeOwn(nil, chain.Look{Keys: f.state.Signers, Signers: f.state.Signers}, now)
+	role := func(distrusted bool, at time.Time) keys.Role {
+		f.files = []*keys.Key{w.ksk, w.zsk}
+		w.zone.Distrust.Tags = nil
+		if distrusted {
+			w.zone.Distrust.Tags = []uint16{w.zsk.Tag()}
+		}
+		o := planOwn(w.zone, f, at)
+		f.state.Own = o.marks
+		return o.roles()[w.ksk.ID()]
+	}
+	for _, step := range []struct {
+		distrusted bool
+		after      time.Duration
+		want       keys.Role
+	}{
+		{false, 0, keys.KSK}, {true, time.Hour, keys.CSK}, {false, 2 * time.Hour, keys.CSK},
+		{false, 25 * time.Hour, keys.CSK}, {false, 27 * time.Hour, keys.KSK},
+	} {
+		role(step.distrusted, now.Add(step.after)) // which marks what it is used for
+		if got := role(step.distrusted, now.Add(step.after)); got != step.want {
+			t.Errorf("After %v: expected a %s, got a %s", step.after, step.want, got)
+		}
+	}
+}
+
+// The last key of a delegated signaling zone signs on after its time. Once there is
+// another one, what it signed until then is in caches, and validates there.
+func TestASignerThatIsReplacedStaysWhileCachesMayNeedIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.online()
+		z := w.withSignaling()
+		old, private := generate(t, z.Name, 256)
+		writeKey(t, w.dir, old, private+"Inactive: 19991230000000\nDelete: 19991231000000\n")
+		w.startMinutely()
+		w.pass(48 * time.Hour)
+		owner, err := announce.Name(zoneName, ourNS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer := func() (tag uint16) {
+			for _, rr := range w.query(owner, dns.TypeCDS) {
+				if sig, ok := rr.(*dns.RRSIG); ok {
+					tag = sig.KeyTag
+				}
+			}
+			return tag
+		}
+		published := func(tag uint16) bool {
+			return slices.ContainsFunc(w.query(z.Name, dns.TypeDNSKEY), func(rr dns.RR) bool {
+				k, ok := rr.(*dns.DNSKEY)
+				return ok && k.KeyTag() == tag
+			})
+		}
+		next := w.newKey(z.Name, 256)
+		w.pass(2 * time.Minute)
+		if signer() != old.Tag() || !published(old.Tag()) || !published(next.Tag()) {
+			t.Fatalf("Expected %s to sign on while no cache has %s, got signatures by %d", old, next, signer())
+		}
+		for waited := 0; signer() != next.Tag(); waited++ {
+			if waited > 48 {
+				t.Fatalf("Expected %s to sign once it is everywhere", next)
+			}
+			w.pass(time.Hour)
+		}
+		w.pass(w.zone.MaxZoneTTL - 2*time.Hour)
+		if !published(old.Tag()) {
+			t.Error("Expected the key that signed until lately to be published as long as caches may hold what it signed")
+		}
+		w.pass(4 * time.Hour)
+		if published(old.Tag()) {
+			t.Error("Expected it to go then")
+		}
 	})
 }
 

@@ -104,7 +104,7 @@ type Own struct {
 	Signed      bool      // they were seen to sign with it, or we did
 	Published   time.Time // when it was first served
 	SignedSince time.Time `json:",omitzero"` // when they were first seen to sign with it, zero if that is not known
-	Gone        time.Time // the first look that no longer showed it, zero while it is there
+	Gone        time.Time // the first look that no longer showed it, or since when we do not sign data with it any more; zero while neither
 }
 
 // Signatures are RRSIG records of ours.
