@@ -191,7 +191,7 @@ func (e *Engine) prepare(z *zone, lazy bool) *job {
 	j.sign = z.apex == nil || !d.view.equal(z.open().shown) || due(z.open().signAt, now)
 	if d.view.answer == full {
 		j.record.Joint = d.view.joint
-		j.record = delegated(j.record, d.view.delegation.Delegation)
+		j.record = z.delegated(j.record, d.view.delegation.Delegation)
 	}
 	if !j.sign && !z.known && !z.open().facts.looked && d.view.answer == failing {
 		return nil // nothing is known of it yet
@@ -438,7 +438,7 @@ func (e *Engine) retry(z *zone, err error) {
 
 // shown takes over what j published of keys and NS. The phase depends on NS.
 func (e *Engine) shown(z *zone, j *job) {
-	s := delegated(z.open().facts.state, j.delegated.Delegation)
+	s := z.delegated(z.open().facts.state, j.delegated.Delegation)
 	if !slices.Equal(z.open().facts.state.NS, s.NS) || !reflect.DeepEqual(z.open().facts.state.Delegation, s.Delegation) {
 		e.loop.dirty[z], z.open().published = true, e.loop.now
 		e.lookSoon(z)

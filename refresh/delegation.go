@@ -64,10 +64,16 @@ func beyond(a, b []string) []string {
 
 // delegate adds to d, whose phase is known, what NS and CSYNC are to be.
 func (z *zone) delegate(d *decision) {
-	if !z.Auto || z.Whole || d.view.answer != full {
+	s := z.open().facts.state
+	switch {
+	case z.Whole:
+		return
+	case !z.Auto:
+		d.reportUndone(s)
+		return
+	case d.view.answer != full:
 		return
 	}
-	s := z.open().facts.state
 	next := decideDelegation(delegable{
 		report: d.life, life: s.Life, chain: chainNS(s), last: s.Delegation,
 		signs: slices.ContainsFunc(d.view.signers.Data, func(k *keys.Key) bool { return k.Signer != nil }),
@@ -81,6 +87,18 @@ func (z *zone) delegate(d *decision) {
 	default:
 		d.find("delegation", levelInfo, "NS is %s, in place of %s behind us", strings.Join(next.NS, ", "), strings.Join(next.Chain, ", "))
 	}
+}
+
+// reportUndone says whom NS lost with the end of `delegation auto`, though the parent
+// delegates to them.
+func (d *decision) reportUndone(s store.Zone) {
+	lost := slices.DeleteFunc(beyond(s.Delegation.NS, s.NS), func(host string) bool { return !slices.Contains(s.Life.ParentNS, host) })
+	if len(lost) == 0 {
+		d.find("delegation", levelInfo, "")
+		return
+	}
+	d.find("delegation", levelWarning, "NS is %s again, as behind us, without %s, to which the parent delegates: put that into the zone's NS RRset, or use delegation auto",
+		strings.Join(s.NS, ", "), strings.Join(lost, ", "))
 }
 
 // delegation returns d with the TTL of the chain's NS RRset.
@@ -104,9 +122,13 @@ func chainNS(s store.Zone) []string {
 }
 
 // delegated returns s with d in force: then its NS RRset is the zone's here
-// (rule D2).
-func delegated(s store.Zone, d store.Delegation) store.Zone {
+// (rule D2). Without `delegation auto` what was in force is remembered, for when the
+// option is back.
+func (z *Zone) delegated(s store.Zone, d store.Delegation) store.Zone {
 	s.NS = chainNS(s)
+	if !z.Auto {
+		return s
+	}
 	if s.Delegation = d; len(d.NS) > 0 {
 		s.NS = d.NS
 	}
@@ -116,9 +138,25 @@ func delegated(s store.Zone, d store.Delegation) store.Zone {
 // ownNS returns s with what the plugin chain has as NS, which is the zone's own
 // unless another one was published since it last changed (rule D2).
 func (z *Zone) ownNS(s store.Zone, chain []string) store.Zone {
-	if !z.Auto || !slices.Equal(chain, chainNS(s)) {
+	if !slices.Equal(chain, chainNS(s)) {
 		s.Delegation = store.Delegation{}
-		s.NS = chain
+	}
+	s.NS = chain
+	if z.Auto && len(s.Delegation.NS) > 0 {
+		s.NS = s.Delegation.NS
+	}
+	return s
+}
+
+// redelegated returns s, which may have been stored without `delegation auto`, with
+// what was published as NS under it.
+func (z *Zone) redelegated(s store.Zone) store.Zone {
+	if !z.Auto || len(s.Delegation.NS) == 0 {
+		return s
+	}
+	s.NS = s.Delegation.NS
+	if !s.HasCNS && len(z.CNS) == 0 {
+		s.Target = s.NS
 	}
 	return s
 }

@@ -184,6 +184,39 @@ func TestAutoTurnedOffGivesNSBackToTheChain(t *testing.T) {
 	})
 }
 
+// Nobody has taken the other provider out of anything. What it published last is not
+// forgotten, but for as long as the option is off NS is the chain's, and that is said.
+func TestAutoTurnedOffAndOnAgainEvictsNobody(t *testing.T) {
+	for _, unread := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			n := w.online()
+			e, _ := w.together(n)
+			w.chain.change(true, func(c *chainZone) { c.cns = nil })
+			w.pass(10 * time.Minute)
+			e.Stop()
+			w.zone.Auto = false
+			e = w.startMinutely()
+			w.pass(time.Hour)
+			w.expectNS(false)
+			expectLog(t, w.log, 1, "WARNING", "NS is "+ourNS+" again, as behind us, without "+theirNS+", to which the parent delegates")
+			e.Stop()
+			w.zone.Auto = true
+			w.chain.mu.Lock()
+			if unread {
+				w.chain.down = errSilent
+			}
+			w.chain.mu.Unlock()
+			w.startMinutely()
+			w.expectNS(false, ourNS, theirNS)
+			for range 300 {
+				w.pass(time.Minute)
+				w.expectNS(false, ourNS, theirNS)
+			}
+		})
+	}
+}
+
 func TestNSStaysWhileItCannotBeStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -323,7 +323,7 @@ func (z *zone) inherit(s store.Zone) store.Zone {
 	}
 	s.Peers = peers
 	s.Imported = z.external(s.Imported)
-	return s
+	return z.redelegated(s)
 }
 
 func comparePeers(a, b merge.Peer) int {
