@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,6 +92,20 @@ func TestUnionKeepsADigestWhoseKeyIsUnknown(t *testing.T) {
 	}
 	if want := sortDS([]DS{digest(t, ksk(1), dns.SHA256), digest(t, ksk(3), dns.SHA256)}); !reflect.DeepEqual(j.CDS, want) {
 		t.Errorf("Expected %v, got %v", want, j.CDS)
+	}
+}
+
+// Two providers' keys may share tag and algorithm.
+func TestUnionKeepsADigestOfEachPeerWhoseKeyIsUnknown(t *testing.T) {
+	other := digest(t, ksk(3), dns.SHA384)
+	other.Digest = strings.Repeat("22", 48) // of another key with this tag
+	one := Peer{Announcement: Announcement{CDS: []DS{digest(t, ksk(3), dns.SHA256)}}}
+	two := Peer{Announcement: Announcement{CDS: []DS{other}}}
+	want := sortDS([]DS{digest(t, ksk(3), dns.SHA256), other})
+	for _, peers := range [][]Peer{{one, two}, {two, one}} {
+		if j := Union(zone, Local{}, peers); !reflect.DeepEqual(j.CDS, want) || !reflect.DeepEqual(j.Unmatched, want) {
+			t.Errorf("Expected %v, got %+v", want, j)
+		}
 	}
 }
 

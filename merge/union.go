@@ -23,10 +23,8 @@ func Union(zone string, local Local, peers []Peer) Joint {
 	for _, p := range peers {
 		found, unmatched := match(zone, p.Announcement.CDS, j.CDNSKEY, j.DNSKEY)
 		j.CDNSKEY = sortKeys(j.CDNSKEY, found)
-		j.Unmatched = append(j.Unmatched, unmatched...)
+		j.Unmatched = append(j.Unmatched, strongest(unmatched)...)
 	}
-	// A later peer may have brought the key that an earlier one only named.
-	_, j.Unmatched = match(zone, j.Unmatched, j.CDNSKEY)
 
 	for _, k := range j.CDNSKEY {
 		if d, ok := k.DS(zone, dns.SHA256); ok {
@@ -39,7 +37,7 @@ func Union(zone string, local Local, peers []Peer) Joint {
 }
 
 // match splits digests of zone's keys into the keys of sets that they name and
-// the digests that name none, of these one digest type for each key.
+// the digests that name none.
 func match(zone string, digests []DS, sets ...[]Key) (found []Key, unmatched []DS) {
 	for _, d := range digests {
 		i := slices.IndexFunc(sets, func(ks []Key) bool {
@@ -55,19 +53,24 @@ func match(zone string, digests []DS, sets ...[]Key) (found []Key, unmatched []D
 			}
 		}
 	}
-	// The same key may be named by several digest types. A digest cannot be
-	// compared with one of another type, so tag and algorithm have to do.
-	strongest := make(map[Ref]uint8)
-	for _, d := range unmatched {
+	return found, unmatched
+}
+
+// strongest returns those of one peer's digests that are of one type for each
+// key: a peer may name the same key by several. A digest cannot be compared with
+// one of another type, so tag and algorithm have to do. Another peer's digest
+// with these may be that of another key.
+func strongest(digests []DS) []DS {
+	types := make(map[Ref]uint8)
+	for _, d := range digests {
 		r := Ref{Tag: d.KeyTag, Algorithm: d.Algorithm}
-		if rank(d.DigestType) > rank(strongest[r]) {
-			strongest[r] = d.DigestType
+		if rank(d.DigestType) > rank(types[r]) {
+			types[r] = d.DigestType
 		}
 	}
-	unmatched = slices.DeleteFunc(unmatched, func(d DS) bool {
-		return d.DigestType != strongest[Ref{Tag: d.KeyTag, Algorithm: d.Algorithm}]
+	return slices.DeleteFunc(digests, func(d DS) bool {
+		return d.DigestType != types[Ref{Tag: d.KeyTag, Algorithm: d.Algorithm}]
 	})
-	return found, unmatched
 }
 
 // rank orders digest types by how well they go with the digests that Union
