@@ -69,9 +69,14 @@ func (c Config) external(hosts ...[]string) []string {
 func (c Config) fresh() time.Duration  { return 3 * c.RefreshMin }
 func (c Config) notice() time.Duration { return 5 * c.RefreshMin }
 
-// gap is the longest time between two readings that still tells of the time
-// between them.
-func (c Config) gap() time.Duration { return max(patience, 2*c.RefreshMax) }
+// gap is the longest time between two looks from outside that still tells of the
+// time between them.
+func (c Config) gap() time.Duration { return Gap(c.RefreshMax) }
+
+// Gap returns the longest time between two readings that still tells of the time
+// between them, of something that is read every so often: one may fail, and a
+// server be restarted.
+func Gap(every time.Duration) time.Duration { return max(patience, 2*every) }
 
 // Facts are what is known now, beside the [State].
 type Facts struct {

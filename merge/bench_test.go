@@ -30,6 +30,6 @@ func BenchmarkCollect(b *testing.B) {
 	p, now := benchPeer("ns1.example.net.", 2), time.Unix(1_800_000_000, 0)
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Collect(p.Announcement, now, time.Hour)
+		p.Collect(p.Announcement, now, time.Hour, time.Hour)
 	}
 }

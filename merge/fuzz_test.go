@@ -67,18 +67,22 @@ func (s *script) announcement(t testing.TB, ks []Key) Announcement {
 // M2 says of it, in the simplest words.
 type held struct {
 	missing bool
-	since   time.Time     // when it was first missing
-	ttl     time.Duration // the longer of the TTLs of the last announcement with it and the first without
+	since   time.Time     // when it was first missing, without a silence after that
+	ttl     time.Duration // the longer of the TTLs of the announcement before that and of that one
 }
 
 // hostModel is what was collected of one host.
 type hostModel struct {
 	last   Announcement
+	at     time.Time // when that was
 	newest Inceptions
 	keys   map[Key]*held
 }
 
-const fuzzMaxZoneTTL = 24 * time.Hour
+const (
+	fuzzMaxZoneTTL = 24 * time.Hour
+	fuzzGap        = 30 * time.Hour
+)
 
 // collect follows an announcement at now, and drops nothing.
 func (m *hostModel) collect(a Announcement, now time.Time) {
@@ -86,11 +90,12 @@ func (m *hostModel) collect(a Announcement, now time.Time) {
 		m.keys[k] = new(held)
 	}
 	for k, h := range m.keys {
-		if !h.missing && !slices.Contains(a.DNSKEY, k) {
+		silence := now.Sub(m.at) > fuzzGap
+		if (!h.missing || silence) && !slices.Contains(a.DNSKEY, k) {
 			*h = held{missing: true, since: now, ttl: max(a.TTL, m.last.TTL)}
 		}
 	}
-	m.last = a
+	m.last, m.at = a, now
 	for at, to := range map[*time.Time]*time.Time{
 		&a.Inception.DNSKEY: &m.newest.DNSKEY, &a.Inception.CDNSKEY: &m.newest.CDNSKEY, &a.Inception.CDS: &m.newest.CDS,
 	} {
@@ -143,10 +148,11 @@ func FuzzMerge(f *testing.F) {
 	roll := []byte{0, 0, 0b1100, 0, 0b10, 5, 0, 0b10, 2, 2, 2, 250}
 	back := []byte{0, 0, 0b11000, 0, 0b1, 5, 0, 0b1, 0, 0, 0, 0x80}
 	short := []byte{0, 0, 0b1000, 0, 0b1, 0, 0, 0b1, 2, 2, 2, 73}
+	long := []byte{0, 0, 0b1000, 0, 0b1, 0, 0, 0b1, 2, 2, 2, 100}
 	named := []byte{1, 0, 0b1000, 0, 0b10, 0, 0, 0b1110011, 2, 2, 2, 1}
 	also := []byte{2, 0, 0b1000, 0, 0b10, 0, 0, 0b1100111, 0, 0, 0, 1}
 	twins := []byte{2, 3, 0b11, 1, 0b1, 5, 3, 0b1, 0, 0, 0, 1}
-	for _, steps := range [][][]byte{{one}, {one, other}, {one, roll, roll}, {one, roll, one, roll}, {one, roll, back, other, twins}, {twins, one, other, other}, {one, short, short, short}, {named, also}} {
+	for _, steps := range [][][]byte{{one}, {one, other}, {one, roll, roll}, {one, roll, one, roll}, {one, roll, back, other, twins}, {twins, one, other, other}, {one, short, short, short}, {one, short, long, short, short}, {named, also}} {
 		f.Add(append([]byte{0, 0b101, 0, 0b1}, slices.Concat(steps...)...))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -183,11 +189,11 @@ func FuzzMerge(f *testing.F) {
 func collected(t *testing.T, p Peer, a Announcement, now time.Time) Peer {
 	t.Helper()
 	was := Peer{Host: p.Host, Announcement: p.Announcement, Collected: p.Collected, Retiring: slices.Clone(p.Retiring)}
-	next, change := p.Collect(a, now, fuzzMaxZoneTTL)
+	next, change := p.Collect(a, now, fuzzMaxZoneTTL, fuzzGap)
 	if !reflect.DeepEqual(p, was) {
 		t.Fatal("Expected Collect to leave its receiver alone")
 	}
-	same, none := next.Collect(a, now, fuzzMaxZoneTTL)
+	same, none := next.Collect(a, now, fuzzMaxZoneTTL, fuzzGap)
 	if !reflect.DeepEqual(same, next) || !none.None() {
 		t.Fatalf("Expected the same announcement to change nothing, got %v", none)
 	}

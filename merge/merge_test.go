@@ -162,21 +162,24 @@ func TestUnionIsTheSameAtEveryProvider(t *testing.T) {
 	}
 }
 
+// gap is how far apart announcements may be in these tests.
+const gap = 100 * time.Hour
+
 func TestRetiredKeyStaysWhileCachesMayHoldItsSignatures(t *testing.T) {
 	const maxZoneTTL = 24 * time.Hour
-	p, _ := Peer{Host: "ns1.example.net."}.Collect(announcement([]Key{ksk(3)}, []Key{zsk(4), zsk(5)}), epoch, maxZoneTTL)
+	p, _ := Peer{Host: "ns1.example.net."}.Collect(announcement([]Key{ksk(3)}, []Key{zsk(4), zsk(5)}), epoch, maxZoneTTL, gap)
 	without := announcement([]Key{ksk(3)}, []Key{zsk(5)})
 
-	p, change := p.Collect(without, epoch.Add(time.Hour), maxZoneTTL)
+	p, change := p.Collect(without, epoch.Add(time.Hour), maxZoneTTL, gap)
 	if !change.None() || !slices.Contains(p.dnskeys(), zsk(4)) {
 		t.Fatalf("Expected the key to stay at first, got change %v", change)
 	}
 	leaves := epoch.Add(time.Hour + maxZoneTTL + time.Hour)
-	p, change = p.Collect(without, leaves.Add(-time.Second), maxZoneTTL)
+	p, change = p.Collect(without, leaves.Add(-time.Second), maxZoneTTL, gap)
 	if !change.None() || !slices.Contains(p.dnskeys(), zsk(4)) {
 		t.Fatalf("Expected the key to stay until max_zone_ttl and the TTL have passed, got change %v", change)
 	}
-	p, change = p.Collect(without, leaves, maxZoneTTL)
+	p, change = p.Collect(without, leaves, maxZoneTTL, gap)
 	if slices.Contains(p.dnskeys(), zsk(4)) || len(change.DNSKEY.Removed) != 1 {
 		t.Errorf("Expected the key to go, got change %v", change)
 	}
@@ -188,13 +191,13 @@ func TestRetiredKeyStaysForTheLongerOfBothTTLs(t *testing.T) {
 	for _, ttls := range [][2]time.Duration{{24 * time.Hour, time.Minute}, {time.Minute, 24 * time.Hour}} {
 		with, without := announcement(nil, []Key{zsk(4), zsk(5)}), announcement(nil, []Key{zsk(5)})
 		with.TTL, without.TTL = ttls[0], ttls[1]
-		p, _ := Peer{}.Collect(with, epoch, maxZoneTTL)
-		p, _ = p.Collect(without, epoch, maxZoneTTL)
+		p, _ := Peer{}.Collect(with, epoch, maxZoneTTL, gap)
+		p, _ = p.Collect(without, epoch, maxZoneTTL, gap)
 		leaves := epoch.Add(maxZoneTTL + 24*time.Hour)
-		if p, _ = p.Collect(without, leaves.Add(-time.Second), maxZoneTTL); !slices.Contains(p.dnskeys(), zsk(4)) {
+		if p, _ = p.Collect(without, leaves.Add(-time.Second), maxZoneTTL, gap); !slices.Contains(p.dnskeys(), zsk(4)) {
 			t.Errorf("TTLs %v: expected the key to stay for the longer one", ttls)
 		}
-		if p, _ = p.Collect(without, leaves, maxZoneTTL); slices.Contains(p.dnskeys(), zsk(4)) {
+		if p, _ = p.Collect(without, leaves, maxZoneTTL, gap); slices.Contains(p.dnskeys(), zsk(4)) {
 			t.Errorf("TTLs %v: expected the key to go", ttls)
 		}
 	}
@@ -203,19 +206,41 @@ func TestRetiredKeyStaysForTheLongerOfBothTTLs(t *testing.T) {
 func TestRetiredKeyThatComesBackStartsItsWaitAnew(t *testing.T) {
 	const maxZoneTTL = time.Hour
 	with, without := announcement(nil, []Key{zsk(4), zsk(5)}), announcement(nil, []Key{zsk(5)})
-	p, _ := Peer{}.Collect(with, epoch, maxZoneTTL)
-	p, _ = p.Collect(without, epoch.Add(1*time.Hour), maxZoneTTL)
-	p, _ = p.Collect(with, epoch.Add(2*time.Hour), maxZoneTTL)
-	p, _ = p.Collect(without, epoch.Add(10*time.Hour), maxZoneTTL)
-	p, _ = p.Collect(without, epoch.Add(11*time.Hour), maxZoneTTL)
+	p, _ := Peer{}.Collect(with, epoch, maxZoneTTL, gap)
+	p, _ = p.Collect(without, epoch.Add(1*time.Hour), maxZoneTTL, gap)
+	p, _ = p.Collect(with, epoch.Add(2*time.Hour), maxZoneTTL, gap)
+	p, _ = p.Collect(without, epoch.Add(10*time.Hour), maxZoneTTL, gap)
+	p, _ = p.Collect(without, epoch.Add(11*time.Hour), maxZoneTTL, gap)
 	if !slices.Contains(p.dnskeys(), zsk(4)) {
 		t.Error("Expected the wait to start with the last absence")
 	}
 }
 
+// Over a silence nobody knows whether it was in use again, until just now.
+func TestAbsenceIsNotUninterruptedOverASilence(t *testing.T) {
+	const maxZoneTTL, gap = 24 * time.Hour, 2 * time.Hour
+	with, without := announcement(nil, []Key{zsk(4), zsk(5)}), announcement(nil, []Key{zsk(5)})
+	p, _ := Peer{}.Collect(with, epoch, maxZoneTTL, gap)
+	p, _ = p.Collect(without, epoch.Add(time.Hour), maxZoneTTL, gap)
+	heard := epoch.Add(31 * time.Hour)
+	p, change := p.Collect(without, heard, maxZoneTTL, gap)
+	if !change.None() || !slices.Contains(p.dnskeys(), zsk(4)) {
+		t.Fatalf("Expected the key to stay, got change %v", change)
+	}
+	leaves := heard.Add(maxZoneTTL + time.Hour)
+	for now := heard; now.Before(leaves); now = now.Add(gap) {
+		if p, change = p.Collect(without, now, maxZoneTTL, gap); !change.None() {
+			t.Fatalf("Expected the key to stay until the wait is over anew, got change %v %v after the silence", change, now.Sub(heard))
+		}
+	}
+	if p, _ = p.Collect(without, leaves, maxZoneTTL, gap); slices.Contains(p.dnskeys(), zsk(4)) {
+		t.Errorf("Expected the key to go though announcements are %v apart", gap)
+	}
+}
+
 func TestSecureEntryKeyLeavesCDSAtOnce(t *testing.T) {
-	p, _ := Peer{}.Collect(announcement([]Key{ksk(3), ksk(6)}, []Key{zsk(4)}), epoch, time.Hour)
-	p, change := p.Collect(announcement([]Key{ksk(3)}, []Key{zsk(4)}), epoch.Add(time.Minute), time.Hour)
+	p, _ := Peer{}.Collect(announcement([]Key{ksk(3), ksk(6)}, []Key{zsk(4)}), epoch, time.Hour, gap)
+	p, change := p.Collect(announcement([]Key{ksk(3)}, []Key{zsk(4)}), epoch.Add(time.Minute), time.Hour, gap)
 	if j := Union(zone, Local{}, []Peer{p}); len(j.CDS) != 1 || len(j.CDNSKEY) != 1 {
 		t.Errorf("Expected one secure-entry key, got %+v", j)
 	}
@@ -225,10 +250,10 @@ func TestSecureEntryKeyLeavesCDSAtOnce(t *testing.T) {
 }
 
 func TestCollectLeavesItsReceiverAlone(t *testing.T) {
-	p, _ := Peer{}.Collect(announcement(nil, []Key{zsk(4), zsk(5)}), epoch, time.Hour)
-	p, _ = p.Collect(announcement(nil, []Key{zsk(5)}), epoch.Add(time.Minute), time.Hour)
+	p, _ := Peer{}.Collect(announcement(nil, []Key{zsk(4), zsk(5)}), epoch, time.Hour, gap)
+	p, _ = p.Collect(announcement(nil, []Key{zsk(5)}), epoch.Add(time.Minute), time.Hour, gap)
 	until := p.Retiring[0].Until
-	p.Collect(announcement(nil, []Key{zsk(5)}), epoch.Add(2*time.Minute), 48*time.Hour)
+	p.Collect(announcement(nil, []Key{zsk(5)}), epoch.Add(2*time.Minute), 48*time.Hour, gap)
 	if p.Retiring[0].Until != until {
 		t.Error("Expected Collect to copy what it changes")
 	}
@@ -299,11 +324,11 @@ func twin(t testing.TB, k Key) string {
 }
 
 func TestChangeNamesTags(t *testing.T) {
-	p, change := Peer{}.Collect(announcement([]Key{ksk(3)}, []Key{zsk(4)}), epoch, time.Hour)
+	p, change := Peer{}.Collect(announcement([]Key{ksk(3)}, []Key{zsk(4)}), epoch, time.Hour, gap)
 	if change.None() || len(change.DNSKEY.Added) != 1 || len(change.SecureEntry.Added) != 1 {
 		t.Errorf("Expected one key of each role, got %v", change)
 	}
-	if _, change = p.Collect(p.Announcement, epoch.Add(time.Hour), time.Hour); !change.None() {
+	if _, change = p.Collect(p.Announcement, epoch.Add(time.Hour), time.Hour, gap); !change.None() {
 		t.Errorf("Expected the same announcement to change nothing, got %v", change)
 	}
 	if got, want := (Change{DNSKEY: Delta{Added: []Ref{{12345, 13}}}}).String(), "DNSKEY +1/-0 (+12345), CDS +0/-0"; got != want {
@@ -341,7 +366,7 @@ func TestCollectKeepsWhatIsTheSame(t *testing.T) {
 		{"one more entry", Announcement{DNSKEY: []Key{a}, CDNSKEY: []Key{b, a}, CDS: []DS{{KeyTag: 1, Digest: "00"}}}, true, false, true},
 		{"another digest", Announcement{DNSKEY: []Key{a}, CDNSKEY: []Key{b}, CDS: []DS{{KeyTag: 1, Digest: "01"}}}, true, true, false},
 	} {
-		next, _ := p.Collect(tt.is, time.Unix(1, 0), time.Hour)
+		next, _ := p.Collect(tt.is, time.Unix(1, 0), time.Hour, gap)
 		got := next.Announcement
 		if !slices.Equal(got.DNSKEY, tt.is.DNSKEY) || !slices.Equal(got.CDNSKEY, tt.is.CDNSKEY) || !slices.Equal(got.CDS, tt.is.CDS) {
 			t.Errorf("%s: expected what was announced, got %+v", tt.name, got)

@@ -20,7 +20,7 @@ type Peer struct {
 // the joint DNSKEY set while caches may hold data signed with it.
 type Retiring struct {
 	Key   Key
-	Since time.Time // the first announcement that lacked it
+	Since time.Time // the first announcement that lacked it, of those without a silence between
 	Until time.Time // the earliest that one which still lacks it removes it
 }
 
@@ -30,10 +30,11 @@ type Retiring struct {
 // TTL later still lacks it: that time ends the life of all that it signed, and
 // of every cached announcement that holds it. Only an announcement removes a
 // key, never the passing of time alone: a peer that cannot be heard may have
-// taken the key up again. The inceptions that were accepted never go back: the
-// same content signed earlier opens no door to a replay (rule F8). p itself is
-// not changed.
-func (p Peer) Collect(a Announcement, now time.Time, maxZoneTTL time.Duration) (Peer, Change) {
+// taken the key up again, and after longer than gap since the last announcement
+// it may have done so and dropped it just now, so that the wait starts anew. The
+// inceptions that were accepted never go back: the same content signed earlier
+// opens no door to a replay (rule F8). p itself is not changed.
+func (p Peer) Collect(a Announcement, now time.Time, maxZoneTTL, gap time.Duration) (Peer, Change) {
 	next := Peer{Host: p.Host, Announcement: a.sharing(p.Announcement), Collected: now}
 	next.Announcement.Inception = a.Inception.latest(p.Announcement.Inception)
 	wait := maxZoneTTL + max(p.Announcement.TTL, a.TTL)
@@ -41,6 +42,9 @@ func (p Peer) Collect(a Announcement, now time.Time, maxZoneTTL time.Duration) (
 	for _, r := range p.Retiring {
 		if slices.Contains(a.DNSKEY, r.Key) {
 			continue // it came back: the wait starts anew next time
+		}
+		if now.Sub(p.Collected) > gap {
+			r.Since = now
 		}
 		if until := r.Since.Add(wait); until.After(r.Until) {
 			r.Until = until

@@ -77,11 +77,11 @@ func TestReplayedNamesBothTimes(t *testing.T) {
 
 func TestCollectNeverLowersAnInception(t *testing.T) {
 	a := announcement([]Key{ksk(3)}, []Key{zsk(4)})
-	p, _ := Peer{}.Collect(signed(a, epoch), epoch, time.Hour)
+	p, _ := Peer{}.Collect(signed(a, epoch), epoch, time.Hour, gap)
 	older := signed(a, epoch.Add(-time.Hour))
 	older.Inception.CDS = epoch.Add(time.Hour)
 	older.Inception.CDNSKEY = time.Time{}
-	p, _ = p.Collect(older, epoch.Add(time.Minute), time.Hour)
+	p, _ = p.Collect(older, epoch.Add(time.Minute), time.Hour, gap)
 	want := Inceptions{DNSKEY: epoch, CDNSKEY: epoch, CDS: epoch.Add(time.Hour)}
 	if !reflect.DeepEqual(p.Announcement.Inception, want) {
 		t.Errorf("Expected the later of each inception, %v, got %v", want, p.Announcement.Inception)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/store"
 )
@@ -48,9 +49,14 @@ func (c *collection) failed(z *Zone, now time.Time) {
 // how long that is.
 func (c *collection) succeeded(z *Zone, now time.Time, ttl time.Duration) time.Duration {
 	c.fails = 0
-	wait := min(max(ttl, z.RefreshMin), z.RefreshMax)
+	wait := z.every(ttl)
 	c.next = now.Add(max(jitter(wait), z.RefreshMin))
 	return wait
+}
+
+// every returns how often an announcement with a TTL is collected.
+func (z *Zone) every(ttl time.Duration) time.Duration {
+	return min(max(ttl, z.RefreshMin), z.RefreshMax)
 }
 
 // collect starts the collections of z that are due. Those of hosts that are no
@@ -305,7 +311,7 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 	if e.settle(z); z.open().facts.unsteady {
 		collect = collectHeld
 	}
-	next, change := collect(p, a, now, z.MaxZoneTTL)
+	next, change := collect(p, a, now, z.MaxZoneTTL, lifecycle.Gap(z.every(p.Announcement.TTL)))
 	if n := len(next.Announcement.DNSKEY) + len(next.Retiring); n > store.MaxPeerKeys {
 		return fmt.Errorf("it has %d data-signing keys, those on their way out included, more than %d: it rolls its keys too fast", n, store.MaxPeerKeys)
 	}

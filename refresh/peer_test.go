@@ -200,6 +200,51 @@ func TestKeyThatReappearsStays(t *testing.T) {
 	})
 }
 
+// While it was not heard, a peer may have taken a key up again that all nameservers
+// still had, and dropped it just before it is heard. What a schedule and a restart
+// bring is no silence.
+func TestRetiredKeyStaysOverASilence(t *testing.T) {
+	for name, tt := range map[string]struct {
+		silence time.Duration
+		down    bool // we were
+		anew    bool // its wait begins anew
+	}{
+		"a resolver that is broken": {30 * time.Hour, false, true},
+		"a server that was down":    {30 * time.Hour, true, true},
+		"a failure":                 {30 * time.Minute, false, false},
+		"a restart":                 {30 * time.Minute, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				e := w.startSlow()
+				p := w.join()
+				w.pass(2 * time.Hour)
+				began := time.Now()
+				q := w.retire(p)
+				w.pass(2 * time.Hour)
+				if tt.down {
+					e.Stop()
+				} else {
+					w.peers.set(theirNS, verdict(fetch.Unreachable))
+				}
+				w.pass(tt.silence)
+				w.peers.set(theirNS, announces(q.announcement()))
+				if tt.anew {
+					began = time.Now()
+				}
+				if tt.down {
+					w.startSlow()
+				}
+				w.pass(time.Until(began.Add(w.zone.MaxZoneTTL)))
+				w.expectKeysOnly(p.zsk, q.zsk)
+				w.pass(4 * time.Hour) // the TTL of an hour, and collections
+				w.expectKeysOnly(q.zsk)
+			})
+		})
+	}
+}
+
 func TestCollectionFollowsTheTTLWithinItsBounds(t *testing.T) {
 	for _, tc := range []struct{ ttl, least, most time.Duration }{
 		{time.Second, time.Minute, time.Minute + time.Second},

@@ -177,7 +177,7 @@ func editWaits(s store.Zone, edit func(since time.Time) time.Time) store.Zone {
 
 // collectHeld is p.Collect by a clock that is not steady yet: none of the waits
 // of keys on their way out ends.
-func collectHeld(p merge.Peer, a merge.Announcement, now time.Time, maxZoneTTL time.Duration) (merge.Peer, merge.Change) {
+func collectHeld(p merge.Peer, a merge.Announcement, now time.Time, maxZoneTTL, gap time.Duration) (merge.Peer, merge.Change) {
 	held, until := p, make(map[merge.Key]time.Time)
 	held.Retiring = slices.Clone(p.Retiring)
 	for i := range held.Retiring {
@@ -185,7 +185,7 @@ func collectHeld(p merge.Peer, a merge.Announcement, now time.Time, maxZoneTTL t
 		until[r.Key] = r.Until
 		r.Until = latest(r.Until, now.Add(1))
 	}
-	next, change := held.Collect(a, now, maxZoneTTL)
+	next, change := held.Collect(a, now, maxZoneTTL, gap)
 	for i := range next.Retiring {
 		if r := &next.Retiring[i]; !until[r.Key].IsZero() {
 			r.Until = until[r.Key]
