@@ -110,19 +110,21 @@ func TestASeedHoldsTheOthersKeys(t *testing.T) {
 func TestSeedsGoOnceTheirHoldersAreKnown(t *testing.T) {
 	s := Seed{At: epoch, DNSKEY: []merge.Key{zsk(2)}, CDNSKEY: []merge.Key{ksk(2)}, CDS: digests(ksk(2)), TTL: time.Hour}
 	const maxZoneTTL = 24 * time.Hour
-	if got := s.Settle(false, maxZoneTTL, epoch); !reflect.DeepEqual(got, s) {
+	var never time.Time
+	if got := s.Settle(never, maxZoneTTL, epoch); !reflect.DeepEqual(got, s) {
 		t.Errorf("Expected nothing to change, got %v", got)
 	}
-	s = s.Settle(true, maxZoneTTL, epoch)
+	s = s.Settle(epoch, maxZoneTTL, epoch)
 	if len(s.CDS)+len(s.CDNSKEY) > 0 || len(s.DNSKEY) != 1 {
 		t.Errorf("Expected the secure entries to go at once and nothing else, got %v", s)
 	}
-	s = s.Settle(false, maxZoneTTL, epoch.Add(time.Hour)).Settle(true, maxZoneTTL, epoch.Add(2*time.Hour))
-	end := epoch.Add(2*time.Hour + maxZoneTTL + time.Hour)
-	if s = s.Settle(true, maxZoneTTL, end.Add(-time.Second)); len(s.DNSKEY) != 1 {
-		t.Error("Expected the key to stay as long as caches may need it")
+	again := epoch.Add(2 * time.Hour)
+	s = s.Settle(never, maxZoneTTL, epoch.Add(time.Hour)).Settle(again, maxZoneTTL, again)
+	end := again.Add(maxZoneTTL + time.Hour)
+	if s = s.Settle(end.Add(-time.Second), maxZoneTTL, end.Add(time.Hour)); len(s.DNSKEY) != 1 {
+		t.Error("Expected the key to stay until all were heard after as long as caches may need it")
 	}
-	if s = s.Settle(true, maxZoneTTL, end); !s.Empty() || s.At.IsZero() {
+	if s = s.Settle(end, maxZoneTTL, end); !s.Empty() || s.At.IsZero() {
 		t.Errorf("Expected the key to go, got %v", s)
 	}
 }

@@ -84,19 +84,21 @@ func SeedFrom(zone string, ours []merge.Key, sets []Vouched, ds []merge.DS, now 
 	return s
 }
 
-// Settle returns s once it is known (accounted) or not whether every external
-// nameserver in NS, and each that was heard before, has told its keys since, serves the joint
-// sets without these, or has left. Then the secure entries go at once, and the DNSKEYs after as long
-// as caches may hold what they signed, if it is so until then (rule M2).
-func (s Seed) Settle(accounted bool, maxZoneTTL time.Duration, now time.Time) Seed {
+// Settle returns s as it is at now. heard is the earliest of the times when every external
+// nameserver in NS, and each that was heard before, was last known to tell its keys without
+// these, or to serve the joint sets without them; zero if one has not since the zone was seeded,
+// or was not heard for long. Once none is left that has not, the secure entries go at once, and
+// the DNSKEYs when it was so for as long as caches may hold what they signed and all were heard
+// after that (rule M2): whoever is not heard may have taken one up again.
+func (s Seed) Settle(heard time.Time, maxZoneTTL time.Duration, now time.Time) Seed {
 	switch {
 	case s.Empty():
-	case !accounted:
+	case heard.IsZero():
 		s.Until = time.Time{}
 	case s.Until.IsZero():
 		s.CDNSKEY, s.CDS = nil, nil
 		s.Until = now.Add(maxZoneTTL + s.TTL)
-	case !now.Before(s.Until):
+	case !heard.Before(s.Until):
 		s.DNSKEY, s.CDNSKEY, s.CDS = nil, nil, nil
 		s.Until = time.Time{}
 	}

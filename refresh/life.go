@@ -312,16 +312,37 @@ func (z *zone) seed(now time.Time) {
 		}
 	}
 	hosts = slices.DeleteFunc(hosts, z.distrusts)
-	told := func(host string) bool {
-		i := peer(s.Peers, host)
-		if i < 0 {
-			return slices.Contains(z.open().facts.explained, host)
-		}
-		p := s.Peers[i] // it may come from a resolver's cache
-		return !p.Collected.Add(-p.Announcement.TTL).Before(s.Seed.At)
+	heard := now // all of them
+	if !z.open().facts.looked || s.Life.NSAt.Before(z.open().began) {
+		heard = time.Time{}
 	}
-	accounted := z.open().facts.looked && !s.Life.NSAt.Before(z.open().began) && !slices.ContainsFunc(hosts, func(h string) bool { return !told(h) })
-	s.Seed = s.Seed.Settle(accounted, z.MaxZoneTTL, now)
+	for _, host := range hosts {
+		if at := z.toldSinceSeed(host, now); at.Before(heard) {
+			heard = at
+		}
+	}
+	s.Seed = s.Seed.Settle(heard, z.MaxZoneTTL, now)
+}
+
+// toldSinceSeed returns when host last told all of its keys, by an announcement or
+// by what it serves; zero if it has not since the zone was seeded, or so long ago that
+// it may have had others since.
+func (z *zone) toldSinceSeed(host string, now time.Time) time.Time {
+	s := z.open().facts.state
+	var at time.Time
+	every := z.RefreshMax
+	if i := peer(s.Peers, host); i >= 0 {
+		p := s.Peers[i] // it may come from a resolver's cache
+		if !p.Collected.Add(-p.Announcement.TTL).Before(s.Seed.At) {
+			at, every = p.Collected, z.every(p.Announcement.TTL)
+		}
+	} else if slices.Contains(z.open().facts.explained, host) {
+		at = z.open().outside.look.At
+	}
+	if now.Sub(at) > lifecycle.Gap(every) {
+		return time.Time{}
+	}
+	return at
 }
 
 // knownOwn returns our keys as far as they are known before anything is served.

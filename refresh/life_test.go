@@ -384,6 +384,48 @@ func TestASeedStaysUntilEverybodyWasHeardAfterIt(t *testing.T) {
 	})
 }
 
+// A seeded key may be one that its holder takes up again while it is not heard, whether it
+// tells its keys by an announcement or by what it serves.
+func TestASeedStaysOverASilenceOfItsHolder(t *testing.T) {
+	for _, announcing := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			n := w.online()
+			p, old := newProvider(t), newPublic(t, 256)
+			theirs := []merge.Key{p.zsk}
+			if !announcing {
+				p, theirs = provider{w.ksk.ID(), w.zsk.ID()}, nil // a plain secondary of ours
+			}
+			h := n.serves(theirNS, p)
+			n.change(func(n *internet) {
+				n.ds = digestsOf(w.ksk.ID(), p.ksk)
+				h.dnskey = append(h.dnskey, old)
+			})
+			w.peers.set(theirNS, verdict(fetch.Unreachable))
+			n.delegate(ourNS, theirNS)
+			w.startMinutely()
+			speaks := func(speaks bool) {
+				n.change(func(*internet) { h.silent = !speaks })
+				if speaks && announcing {
+					w.peers.set(theirNS, announces(p.announcement()))
+				} else {
+					w.peers.set(theirNS, verdict(fetch.Unreachable))
+				}
+			}
+			speaks(true)
+			w.pass(3 * time.Hour)
+			speaks(false)
+			w.pass(40 * time.Hour)
+			w.expectKeysOnly(append(slices.Clip(theirs), old)...)
+			speaks(true)
+			w.pass(24 * time.Hour) // its wait is for max_zone_ttl, a day, and the TTL of an hour
+			w.expectKeysOnly(append(slices.Clip(theirs), old)...)
+			w.pass(5 * time.Hour)
+			w.expectKeysOnly(theirs...)
+		})
+	}
+}
+
 // And from us to another.
 func TestMigrationAwayByOneChangeOfCNS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
