@@ -306,7 +306,8 @@ func adopt(zones []*zone, stored map[string]record) {
 }
 
 // inherit returns s as the state of z. Hosts that have become ours are peers
-// no longer, but the data they signed may be cached.
+// no longer, but the data they signed, with keys on their way out as well, may be
+// cached.
 func (z *zone) inherit(s store.Zone) store.Zone {
 	s.Nameservers = z.Nameservers
 	var peers []merge.Peer
@@ -315,7 +316,11 @@ func (z *zone) inherit(s store.Zone) store.Zone {
 			peers = append(peers, p)
 			continue
 		}
-		for _, k := range p.Announcement.DNSKEY {
+		signed := slices.Clone(p.Announcement.DNSKEY)
+		for _, r := range p.Retiring {
+			signed = append(signed, r.Key)
+		}
+		for _, k := range signed {
 			if mark(s.Own, k) < 0 && len(s.Own) < store.MaxOwnKeys {
 				s.Own = append(slices.Clone(s.Own), store.Own{Key: k, SignsData: true, Signed: true, Published: p.Collected})
 			}

@@ -272,6 +272,30 @@ func TestHostThatBecomesOursLeavesItsDataKeysForAWhile(t *testing.T) {
 	})
 }
 
+// Those that it no longer announced, too.
+func TestHostThatBecomesOursLeavesItsRetiringKeysForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow()
+		p := w.join()
+		w.pass(2 * time.Hour)
+		rolled := provider{p.ksk, newPublic(t, 256)}
+		w.peers.set(theirNS, announces(rolled.announcement()))
+		w.pass(2 * time.Hour)
+		all := with(w.ksk, w.zsk.ID(), p.zsk, rolled.zsk)
+		w.expectKeys(all, with(w.ksk, p.ksk))
+		n := w.crash()
+		n.chain.down = nil
+		n.zone.Nameservers = []string{ourNS, theirNS}
+		n.startSlow()
+		n.expectKeys(all, with(w.ksk))
+		n.pass(23 * time.Hour)
+		n.expectKeys(all, with(w.ksk))
+		n.pass(2 * time.Hour)
+		n.expectKeys(with(w.ksk, w.zsk.ID()), with(w.ksk))
+	})
+}
+
 func TestProvidersOfOneZoneDoNotShareState(t *testing.T) {
 	a := newZone(&Zone{Name: zoneName, Nameservers: []string{ourNS}})
 	b := newZone(&Zone{Name: zoneName, Nameservers: []string{theirNS}})
