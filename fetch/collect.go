@@ -206,7 +206,7 @@ func (c *collection) conclude(ctx context.Context, s *validate.Session, answers 
 	reason := fmt.Sprintf("%s: nothing is announced, as %s proves (RFC 4035 section 5.4)", c.rrsets(a), answers[0].result.Signer)
 	if v == Secure {
 		rrsets := c.rrsets(a)
-		missing := c.f.completeKeys(ctx, s, c.zone, c.host, &a)
+		missing := c.completeKeys(ctx, s, &a)
 		reason = c.accepted(rrsets, a, missing, answers[0].result.Signer)
 	}
 	if why := c.known.Replayed(a); why != "" {

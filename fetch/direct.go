@@ -99,12 +99,13 @@ func (f *Fetcher) Denies(ctx context.Context, addr netip.AddrPort, name string, 
 }
 
 // completeKeys gives a what its publisher left out: the digests if there is
-// only CDNSKEY, the keys if there is only CDS (rule F6). It returns the digests
-// for which no key was found.
-func (f *Fetcher) completeKeys(ctx context.Context, x validate.Exchanger, zone, host string, a *merge.Announcement) []merge.DS {
+// only CDNSKEY, the keys if there is only CDS (rule F6). A key that was found before
+// is not asked for again: that nobody answers takes none away (rule F7). It returns
+// the digests for which no key was found.
+func (c *collection) completeKeys(ctx context.Context, x validate.Exchanger, a *merge.Announcement) []merge.DS {
 	if len(a.CDS) == 0 {
 		for _, k := range a.CDNSKEY {
-			if d, ok := k.DS(zone, dns.SHA256); ok {
+			if d, ok := k.DS(c.zone, dns.SHA256); ok {
 				a.CDS = append(a.CDS, d)
 			}
 		}
@@ -114,22 +115,22 @@ func (f *Fetcher) completeKeys(ctx context.Context, x validate.Exchanger, zone, 
 	if len(a.CDNSKEY) > 0 {
 		return nil
 	}
-	missing := adopt(zone, a, a.CDS, a.DNSKEY) // a CSK stands in both
+	missing := adopt(c.zone, a, a.CDS, slices.Concat(a.DNSKEY, c.known.CDNSKEY)) // a CSK stands in both
 	if len(missing) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.timeout/partShare)
+	ctx, cancel := context.WithTimeout(ctx, c.f.timeout/partShare)
 	defer cancel()
-	addrs, err := f.addresses(ctx, x, host)
+	addrs, err := c.f.addresses(ctx, x, c.host)
 	if err != nil {
 		return missing
 	}
 	for _, addr := range addrs {
-		m, err := f.AskDirect(ctx, addr, zone, dns.TypeDNSKEY)
+		m, err := c.f.AskDirect(ctx, addr, c.zone, dns.TypeDNSKEY)
 		if err != nil {
 			continue
 		}
-		if missing = adopt(zone, a, missing, apexKeys(m, zone)); len(missing) == 0 {
+		if missing = adopt(c.zone, a, missing, apexKeys(m, c.zone)); len(missing) == 0 {
 			break
 		}
 	}

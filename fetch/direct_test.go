@@ -116,6 +116,45 @@ func TestKeyOfALoneDigestIsTakenFromTheHost(t *testing.T) {
 	}
 }
 
+// A key that was found before need not be found again: that the host's servers do not
+// answer takes it from nobody. What the digest does not name stays out.
+func TestKeyOfALoneDigestThatIsKnownIsNotAskedFor(t *testing.T) {
+	other := lab.NewKey(zone, dns.ECDSAP256SHA256, 257, "other")
+	genuine, twin := rsaTwins()
+	tests := []struct {
+		name   string
+		known  []*lab.Key
+		digest *lab.Key
+		want   []*lab.Key
+		asked  int
+	}{
+		{"known", []*lab.Key{ksk}, ksk, []*lab.Key{ksk}, 0},
+		{"one of two known", []*lab.Key{other, ksk}, ksk, []*lab.Key{ksk}, 0},
+		{"among others of the same tag", []*lab.Key{twin, genuine}, genuine, []*lab.Key{genuine}, 0},
+		{"another key known", []*lab.Key{other}, ksk, nil, 1},
+		{"another key of the same tag known", []*lab.Key{twin}, genuine, nil, 1},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			d, f := directFetcher(t, newStage(t, dnskeys(zsk)+cdss(dns.SHA256, tc.digest)), Options{})
+			keysOf := func(ks []*lab.Key) (of []merge.Key) {
+				for _, k := range ks {
+					of = append(of, merge.KeyOf(k.DNSKEY))
+				}
+				return of
+			}
+			known := merge.Announcement{DNSKEY: keysOf([]*lab.Key{zsk}), CDNSKEY: keysOf(tc.known)}
+			res := f.Fetch(t.Context(), zone, host, known)
+			if res.Verdict != Secure || !sameKeys(res.Announcement.CDNSKEY, keysOf(tc.want)) {
+				t.Errorf("Expected secure and %v, got %s and %v: %s", keysOf(tc.want), res.Verdict, res.Announcement.CDNSKEY, res.Reason)
+			}
+			if len(d.asked) != tc.asked {
+				t.Errorf("Expected %d questions to the host, got %v", tc.asked, d.asked)
+			}
+		})
+	}
+}
+
 func sameKeys(a, b []merge.Key) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(k merge.Key) bool { return !slices.Contains(b, k) })
 }

@@ -107,8 +107,9 @@ func New(client *Client, anchors *validate.Anchors, o Options) *Fetcher {
 }
 
 // Fetch collects what host announces for zone. What is known of it already is
-// what an older announcement, replayed, is told by; zero if nothing is. Fetch
-// returns in time for the timeout whatever its peers do, and does not panic.
+// what an older announcement, replayed, is told by, and has the keys that are only
+// named by their digests now; zero if nothing is. Fetch returns in time for the
+// timeout whatever its peers do, and does not panic.
 func (f *Fetcher) Fetch(ctx context.Context, zone, host string, known merge.Announcement) Result {
 	return f.fetch(ctx, zone, host, known, (*collection).collect)
 }
