@@ -298,8 +298,9 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 	if err != nil {
 		return err
 	}
-	// Its own keys on their way out are in the joint sets beside the new ones.
-	beside := append(slices.Clip(others), merge.Peer{Retiring: p.Retiring})
+	// Its own keys on their way out are in the joint sets beside the new ones, and so
+	// is what the zone was seeded with.
+	beside := append(slices.Clip(others), merge.Peer{Retiring: p.Retiring}, s.Seed.Peer())
 	if err := merge.Admit(a, z.open().local, beside, z.Lax); err == nil {
 		z.settle("admit " + host)
 	} else if !slices.Contains(s.NS, host) {
@@ -339,10 +340,10 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 // is left is for signatures and for keys of ours to come.
 const maxSet = 32 << 10
 
-// size returns the octets of the largest joint RRset with the keys of peers.
-// CDS is smaller than CDNSKEY.
+// size returns the octets of the largest joint RRset with the keys of peers, and of
+// the seed. CDS is smaller than CDNSKEY.
 func (z *zone) size(peers []merge.Peer) int {
-	joint := merge.Union(z.Name, z.open().local, peers)
+	joint := merge.Union(z.Name, z.open().local, append(slices.Clip(peers), z.open().facts.state.Seed.Peer()))
 	octets := func(ks []merge.Key) (n int) {
 		for _, k := range ks {
 			n += dns.Len(k.DNSKEY(".", 0))

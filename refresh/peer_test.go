@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/fetch"
+	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
 )
 
@@ -123,6 +125,45 @@ func TestNewKeyWithTheTagOfOneOnItsWayOutIsRefused(t *testing.T) {
 			z.open().facts.state.Peers[0].Announcement = old
 			if err := e.accept(z, theirNS, back); err != nil {
 				t.Errorf("Expected a key that comes back to be accepted, got %v", err)
+			}
+		})
+	}
+}
+
+// What the zone was seeded with is in the joint set, whosever it is. The key of the
+// seed itself, when its holder tells it, is no other.
+func TestNewKeyWithTheTagOfASeededOneIsRefused(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		ns      []string
+		seed    func(p provider) lifecycle.Seed
+		refused bool
+	}{
+		"data-signing key":          {nil, func(p provider) lifecycle.Seed { return lifecycle.Seed{DNSKEY: []merge.Key{p.zsk}} }, true},
+		"secure-entry key":          {nil, func(p provider) lifecycle.Seed { return lifecycle.Seed{CDNSKEY: []merge.Key{p.ksk}} }, true},
+		"data-signing key, in NS":   {[]string{theirNS}, func(p provider) lifecycle.Seed { return lifecycle.Seed{DNSKEY: []merge.Key{p.zsk}} }, false},
+		"another data-signing key":  {nil, func(provider) lifecycle.Seed { return lifecycle.Seed{DNSKEY: []merge.Key{newPublic(t, 256)}} }, false},
+		"nothing that was not ours": {nil, func(provider) lifecycle.Seed { return lifecycle.Seed{} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			e := w.engine()
+			e.loop.now = now
+			z := e.zones[0]
+			z.log = w.log
+			p := newProvider(t)
+			z.open().local = merge.Local{DNSKEY: []merge.Key{w.zsk.ID()}, SecureEntry: []merge.Key{w.ksk.ID()}}
+			s := &z.open().facts.state
+			s.Target, s.NS, s.HasCNS, s.Seed = []string{ourNS, theirNS}, tt.ns, true, tt.seed(p)
+			s.Seed.At = now
+			twins := provider{twinOf(t, p.ksk), twinOf(t, p.zsk)}
+			var collision *merge.CollisionError
+			if err := e.accept(z, theirNS, twins.announcement()); errors.As(err, &collision) != tt.refused {
+				t.Errorf("Expected a key that is refused: %v, got %v", tt.refused, err)
+			}
+			s.Peers = nil
+			if err := e.accept(z, theirNS, p.announcement()); err != nil {
+				t.Errorf("Expected the keys of the seed itself to be accepted, got %v", err)
 			}
 		})
 	}
@@ -487,6 +528,30 @@ func TestJointSetAlwaysFitsAMessage(t *testing.T) {
 		}
 		w.expectReady(e, true)
 	})
+}
+
+// The keys that it was seeded with are in it.
+func TestJointSetFitsAMessageWithASeed(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	e.loop.now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	z := e.zones[0]
+	z.log = w.log
+	z.open().local = merge.Local{DNSKEY: []merge.Key{w.zsk.ID()}, SecureEntry: []merge.Key{w.ksk.ID()}}
+	s := &z.open().facts.state
+	s.Target, s.HasCNS = []string{ourNS, theirNS}, true
+	for i := range lifecycle.MaxSeeds {
+		octets := append([]byte{3, 1, 0, 1}, make([]byte, 512)...)
+		octets[10] = byte(i)
+		s.Seed.DNSKEY = append(s.Seed.DNSKEY, merge.Key{Flags: 256, Protocol: 3, Algorithm: dns.RSASHA256, PublicKey: base64.StdEncoding.EncodeToString(octets)})
+	}
+	if err := e.accept(z, theirNS, newProvider(t).announcement()); err == nil || !strings.Contains(err.Error(), "octets") {
+		t.Errorf("Expected no more keys beside %d seeded ones, got %v", lifecycle.MaxSeeds, err)
+	}
+	s.Seed.DNSKEY = s.Seed.DNSKEY[:1]
+	if err := e.accept(z, theirNS, newProvider(t).announcement()); err != nil {
+		t.Errorf("Expected keys to be accepted beside a seeded one, got %v", err)
+	}
 }
 
 func TestOwnerWhoChangesCNSForeverFillsNoMemory(t *testing.T) {
