@@ -78,6 +78,7 @@ type decision struct {
 	announcement merge.Announcement // of our own keys
 	announced    bool               // whether it is known what to announce
 	boot         merge.Announcement // what is announced for bootstrapping, empty for nothing (rule P5)
+	kept         string             // why what is distrusted is served all the same, "" if it is not
 
 	// life is the phase of the zone, with what this serves, and what NS may be:
 	// life.MayAdd says that it may be the target now, life.NS what it may be in
@@ -109,13 +110,12 @@ func decide(z *Zone, f facts, now time.Time) decision {
 
 	d.reportKeys(o)
 	d.reportLost(o, until)
-	d.reportDistrust(z, f)
 	d.deleteDS(z, f)
 	switch established := len(f.state.Joint.DNSKEY) > 0; {
 	case o.usable != nil || f.unknown || len(d.own) > store.MaxOwnKeys:
-		d.hold(f)
+		d.hold(z, f, now)
 	case !until.IsZero() && covered(f.state.Signers, f.state.Joint):
-		d.hold(f)
+		d.hold(z, f, now)
 		d.next = earliest(d.next, until)
 	case z.Whole || established || !f.state.Seed.At.IsZero():
 	case !f.looked:
@@ -125,6 +125,7 @@ func decide(z *Zone, f facts, now time.Time) decision {
 	default:
 		d.start(z, f, now)
 	}
+	d.reportDistrust(z, f)
 	if d.view.answer == full && d.cold.IsZero() {
 		d.find("cold", levelInfo, "")
 	}
@@ -147,20 +148,37 @@ func (d *decision) fail(f facts) {
 	}
 }
 
-// hold leaves everything as it was served last, and announces no key that is
-// not served; a zone that never was served is not.
-func (d *decision) hold(f facts) {
+// hold leaves everything as it was served last, but for what is distrusted (rule M7),
+// and announces no key that is not served; a zone that never was served is not.
+func (d *decision) hold(z *Zone, f facts, now time.Time) {
 	d.own, d.cold = f.state.Own, f.state.Cold
 	if len(f.state.Joint.DNSKEY) == 0 {
 		d.announced = false
 		d.fail(f)
 		return
 	}
-	d.view.joint = f.state.Joint
-	a, j := &d.announcement, f.state.Joint
+	j := f.state.Joint
+	if trusted := z.trustedJoint(f); !reflect.DeepEqual(trusted, j) {
+		if d.kept = d.unsignable(f.state, now); d.kept == "" {
+			j = trusted
+		}
+	}
+	d.view.joint = j
+	a := &d.announcement
 	a.DNSKEY = common(a.DNSKEY, j.DNSKEY)
 	a.CDNSKEY = common(a.CDNSKEY, j.CDNSKEY)
 	a.CDS = common(a.CDS, j.CDS)
+}
+
+// unsignable returns why DNSKEY cannot be signed anew, "" if it can: no signature may
+// be lost by that which cannot be made again, since it may be the one that validates.
+func (d *decision) unsignable(s store.Zone, now time.Time) string {
+	for _, k := range d.view.signers.SecureEntry {
+		if k.Signer == nil && !lostUntil(s, []merge.Key{k.ID()}, now).IsZero() {
+			return fmt.Sprintf("without its file, the signature by our key %d cannot be made anew", k.Tag())
+		}
+	}
+	return ""
 }
 
 // common returns those of a that are in b.

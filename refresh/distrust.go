@@ -24,6 +24,8 @@ func (z *Zone) distrustsKey(k merge.Key) bool {
 	return len(z.Distrust.Tags) > 0 && slices.Contains(z.Distrust.Tags, k.Tag())
 }
 
+func (z *Zone) distrustsDigest(d merge.DS) bool { return slices.Contains(z.Distrust.Tags, d.KeyTag) }
+
 // trusted returns peers without the keys that are distrusted.
 func (z *Zone) trusted(peers []merge.Peer) []merge.Peer {
 	if len(z.Distrust.Hosts)+len(z.Distrust.Tags) == 0 {
@@ -37,7 +39,7 @@ func (z *Zone) trusted(peers []merge.Peer) []merge.Peer {
 		a := p.Announcement
 		a.DNSKEY = slices.DeleteFunc(slices.Clone(a.DNSKEY), z.distrustsKey)
 		a.CDNSKEY = slices.DeleteFunc(slices.Clone(a.CDNSKEY), z.distrustsKey)
-		a.CDS = slices.DeleteFunc(slices.Clone(a.CDS), func(d merge.DS) bool { return slices.Contains(z.Distrust.Tags, d.KeyTag) })
+		a.CDS = slices.DeleteFunc(slices.Clone(a.CDS), z.distrustsDigest)
 		p.Announcement = a
 		p.Retiring = slices.DeleteFunc(slices.Clone(p.Retiring), func(r merge.Retiring) bool { return z.distrustsKey(r.Key) })
 		kept = append(kept, p)
@@ -50,7 +52,45 @@ func (z *Zone) trustedFiles(ks []*keys.Key) []*keys.Key {
 	return slices.DeleteFunc(slices.Clone(ks), func(k *keys.Key) bool { return z.distrustsKey(k.ID()) })
 }
 
-// reportDistrust says what is dropped, and what that may break.
+// trustedJoint returns what was served last without what is distrusted: what its
+// hosts alone are known to hold, and keys with its tags.
+func (z *Zone) trustedJoint(f facts) merge.Joint {
+	was := f.state.Joint
+	if len(z.Distrust.Hosts)+len(z.Distrust.Tags) == 0 {
+		return was
+	}
+	var ours merge.Local
+	for _, o := range f.state.Own {
+		ours.DNSKEY = append(ours.DNSKEY, o.Key)
+		if o.SecureEntry {
+			ours.SecureEntry = append(ours.SecureEntry, o.Key)
+		}
+	}
+	all, kept := merge.Union(z.Name, ours, f.state.Peers), merge.Union(z.Name, ours, f.others(z))
+	is := merge.Joint{
+		DNSKEY:    except(was.DNSKEY, all.DNSKEY, kept.DNSKEY, z.distrustsKey),
+		CDNSKEY:   except(was.CDNSKEY, all.CDNSKEY, kept.CDNSKEY, z.distrustsKey),
+		Unmatched: except(was.Unmatched, all.Unmatched, kept.Unmatched, z.distrustsDigest),
+	}
+	if len(is.DNSKEY) == len(was.DNSKEY) && len(is.CDNSKEY) == len(was.CDNSKEY) && len(is.Unmatched) == len(was.Unmatched) {
+		return was
+	}
+	for _, d := range kept.Unmatched { // another may have only named what went
+		if slices.ContainsFunc(was.CDS, func(o merge.DS) bool { return o.KeyTag == d.KeyTag && o.Algorithm == d.Algorithm }) {
+			is.Unmatched = append(is.Unmatched, d)
+		}
+	}
+	return plus(z.Name, is, merge.Joint{})
+}
+
+// except returns set without what is in all but not in kept, or distrusted.
+func except[T comparable](set, all, kept []T, distrusted func(T) bool) []T {
+	return slices.DeleteFunc(slices.Clone(set), func(v T) bool {
+		return distrusted(v) || slices.Contains(all, v) && !slices.Contains(kept, v)
+	})
+}
+
+// reportDistrust says what is dropped, and what that may break, or why it is not.
 func (d *decision) reportDistrust(z *Zone, f facts) {
 	if len(z.Distrust.Hosts)+len(z.Distrust.Tags) == 0 {
 		d.find("distrust", levelInfo, "")
@@ -77,5 +117,10 @@ func (d *decision) reportDistrust(z *Zone, f facts) {
 		return
 	}
 	slices.Sort(dropped)
-	d.find("distrust", levelWarning, "keys are dropped as distrusted: %s; what they signed does not validate with ours, and neither does the zone where only the parent's DS names them", strings.Join(slices.Compact(dropped), ", "))
+	named := strings.Join(slices.Compact(dropped), ", ")
+	if d.kept != "" {
+		d.find("distrust", levelError, "keys that are distrusted are not dropped: %s; %s", named, d.kept)
+		return
+	}
+	d.find("distrust", levelWarning, "keys are dropped as distrusted: %s; what they signed does not validate with ours, and neither does the zone where only the parent's DS names them", named)
 }
