@@ -181,6 +181,7 @@ func (e *Engine) prepare(z *zone, lazy bool) *job {
 	}
 	z.open().facts.state.Own, z.open().facts.state.Cold = d.own, d.cold
 	z.open().facts.state.Clock = e.loop.clock.stamp()
+	e.restate(z, d)
 	e.loop.news = true
 	e.reconsider(z)
 

@@ -13,6 +13,8 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
 	"github.com/coredns-mske/mske/store"
 )
@@ -59,6 +61,90 @@ func TestAnnouncementsAreSignedOnce(t *testing.T) {
 			if same := n.signatures() == before; same != tt.same {
 				t.Errorf("After %v: expected the same signatures %v, got %v", tt.ran, tt.same, same)
 			}
+		})
+	}
+}
+
+// announcement returns what is announced for our zone, as others collect it.
+func (w *world) announcement() (a merge.Announcement) {
+	w.t.Helper()
+	name, err := announce.Name(zoneName, ourNS)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for qtype, inception := range map[uint16]*time.Time{
+		dns.TypeDNSKEY: &a.Inception.DNSKEY, dns.TypeCDS: &a.Inception.CDS, dns.TypeCDNSKEY: &a.Inception.CDNSKEY,
+	} {
+		for _, rr := range w.query(name, qtype) {
+			switch rr := rr.(type) {
+			case *dns.DNSKEY:
+				a.DNSKEY = append(a.DNSKEY, merge.KeyOf(rr))
+			case *dns.CDNSKEY:
+				a.CDNSKEY = append(a.CDNSKEY, merge.KeyOf(&rr.DNSKEY))
+			case *dns.CDS:
+				a.CDS = append(a.CDS, merge.DSOf(&rr.DS))
+			case *dns.RRSIG:
+				*inception = time.Unix(int64(rr.Inception), 0)
+			}
+		}
+	}
+	return a
+}
+
+// What is announced again after something else is no replay to a peer that collects
+// all of it (rule F8), whatever signatures are kept and whatever a crash loses.
+func TestWhatIsAnnouncedAgainIsNoReplay(t *testing.T) {
+	const (
+		soon = 10 * time.Second // nothing that may wait is written by then
+		long = 30 * time.Minute // everything is
+	)
+	type step struct {
+		crash bool
+		keys  int // announced as DNSKEY: with the files of a second one or without
+		lasts time.Duration
+	}
+	for name, steps := range map[string][]step{
+		"without a crash":                  {{false, 2, long}, {false, 1, soon}, {false, 2, soon}},
+		"back after a crash":               {{false, 2, long}, {false, 1, soon}, {true, 2, soon}},
+		"back after a crash, then another": {{false, 2, long}, {false, 1, soon}, {true, 2, soon}, {true, 2, soon}},
+		"away after a crash":               {{false, 2, long}, {true, 1, soon}, {false, 2, soon}},
+		"away and back by crashes":         {{false, 2, long}, {true, 1, soon}, {true, 2, soon}, {true, 1, soon}},
+		"away for long":                    {{false, 2, long}, {false, 1, long}, {true, 2, soon}, {true, 1, soon}},
+		"away for long, then a crash":      {{false, 2, long}, {false, 1, long}, {false, 2, soon}, {true, 1, soon}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.withSignaling()
+				second, private := generate(t, zoneName, 256)
+				writeKey(t, w.dir, second, private)
+				w.startOnly()
+				var known merge.Peer
+				for i, s := range steps {
+					if s.crash {
+						w = w.crash()
+						w.chain.down = nil
+					}
+					switch base := filepath.Join(w.dir, fmt.Sprintf("K%s+%03d+%05d", zoneName, second.DNSKEY.Algorithm, second.Tag())); {
+					case s.keys == 2:
+						writeKey(t, w.dir, second, private)
+					case steps[i-1].keys == 2:
+						w.removeKey(&keys.Key{Base: base})
+					}
+					if s.crash {
+						w.startOnly()
+					}
+					w.pass(s.lasts)
+					a := w.announcement()
+					if len(a.DNSKEY) != s.keys {
+						t.Fatalf("Step %d: expected %d keys, got %d", i, s.keys, len(a.DNSKEY))
+					}
+					if why := known.Announcement.Replayed(a); why != "" {
+						t.Errorf("Step %d: expected no replay, got %s", i, why)
+					}
+					known, _ = known.Collect(a, time.Now(), day)
+				}
+			})
 		})
 	}
 }

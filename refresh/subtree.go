@@ -108,10 +108,29 @@ func (e *Engine) announceable(z *zone) {
 	}
 }
 
+// restate notes when what z announces comes in place of something else, so that it is
+// stored before that is announced. What was announced before a start is known by Told
+// alone, which may be behind. If the same is taken for something else because of that,
+// it costs signatures; if something else is taken for the same, it was noted when that
+// was given up.
+func (e *Engine) restate(z *zone, d decision) {
+	if !d.announced || len(z.announcedIn) == 0 {
+		return
+	}
+	s := &z.open().facts.state
+	same := s.Told == AnnouncementID(d.announcement)
+	if z.announced {
+		same = reflect.DeepEqual(z.announces().keys, d.announcement)
+	}
+	if !same || s.AnnouncedSince.After(e.loop.now) { // the clock was ahead
+		s.AnnouncedSince = e.loop.now
+	}
+}
+
 // announce lets the subtrees that announce z be built anew, if d says something
 // else than they do.
 func (e *Engine) announce(z *zone, d decision) {
-	say := words{d.announcement, d.boot}
+	say := words{d.announcement, d.boot, z.open().facts.state.AnnouncedSince}
 	if !d.announced || z.announced && reflect.DeepEqual(z.announces(), say) {
 		return
 	}
@@ -268,7 +287,7 @@ func announcedOf(said []saying) []serve.Announced {
 	announced := make([]serve.Announced, len(said))
 	for i, s := range said {
 		w := s.said.Get()
-		announced[i] = serve.Announced{Zone: s.zone.Name, Announcement: w.keys, Boot: w.boot, TTL: seconds(s.zone.TTL)}
+		announced[i] = serve.Announced{Zone: s.zone.Name, Announcement: w.keys, Boot: w.boot, TTL: seconds(s.zone.TTL), Since: w.since}
 	}
 	return announced
 }

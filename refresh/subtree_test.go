@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/flat"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/merge"
 	"github.com/coredns-mske/mske/serve"
@@ -142,6 +143,53 @@ func TestWholeZoneThatGetsASecondKeyIsSignedWithTheFirst(t *testing.T) {
 			t.Error("Expected the second key to be published")
 		}
 	})
+}
+
+// When what is announced comes in place of something else is noted, and nothing else
+// moves that: each time costs a write, and at the next start signatures.
+func TestWhenSomethingElseIsAnnounced(t *testing.T) {
+	w := newWorld(t)
+	before, now := later(), later().Add(time.Hour)
+	this := merge.Announcement{DNSKEY: []merge.Key{w.zsk.ID()}, CDNSKEY: []merge.Key{w.ksk.ID()}}
+	other := merge.Announcement{DNSKEY: []merge.Key{w.ksk.ID()}, CDNSKEY: []merge.Key{w.ksk.ID()}}
+	told := func(a merge.Announcement) func(z *zone) {
+		return func(z *zone) { z.open().facts.state.Told = AnnouncementID(a) }
+	}
+	says := func(a, boot merge.Announcement) func(z *zone) {
+		return func(z *zone) {
+			told(other)(z)
+			z.said, z.announced = flat.Of(&words{a, boot, before}), true
+		}
+	}
+	for name, tt := range map[string]struct {
+		was  func(z *zone)
+		d    decision
+		want time.Time
+	}{
+		"the first":                         {func(*zone) {}, decision{announcement: this, announced: true}, now},
+		"as before the start":               {told(this), decision{announcement: this, announced: true}, before},
+		"other than before the start":       {told(other), decision{announcement: this, announced: true}, now},
+		"as now":                            {says(this, merge.Announcement{}), decision{announcement: this, announced: true}, before},
+		"as now, and something else for DS": {says(this, other), decision{announcement: this, announced: true}, before},
+		"other than now":                    {says(this, merge.Announcement{}), decision{announcement: other, announced: true}, now},
+		"not known":                         {told(other), decision{announcement: this}, before},
+		"nowhere":                           {func(z *zone) { z.announcedIn = nil }, decision{announcement: this, announced: true}, before},
+		"by a clock that was ahead": {func(z *zone) {
+			says(this, merge.Announcement{})(z)
+			z.open().facts.state.AnnouncedSince = now.Add(time.Hour)
+		}, decision{announcement: this, announced: true}, now},
+	} {
+		e := New(w.config())
+		e.loop.now = now
+		z := e.zones[0]
+		z.announcedIn = []*subtree{{}}
+		z.open().facts.state.AnnouncedSince = before
+		tt.was(z)
+		e.restate(z, tt.d)
+		if got := z.open().facts.state.AnnouncedSince; !got.Equal(tt.want) {
+			t.Errorf("Announced %s: expected %v, got %v", name, tt.want, got)
+		}
+	}
 }
 
 func (w *world) serial() uint32 {

@@ -66,6 +66,8 @@ type zone struct {
 type words struct {
 	keys merge.Announcement
 	boot merge.Announcement // for bootstrapping
+
+	since time.Time // when keys came in place of something else
 }
 
 // announces returns what the subtrees announce of z.

@@ -103,6 +103,7 @@ func (b *builder) linkTo(n, next *node) (*node, error) {
 		NextDomain: next.sets[0].owner,
 		TypeBitMap: types,
 	}}
+	b.signer.since = n.since
 	set, span, err := b.signer.sign(nsec, b.keys, n.nsec, b.signer.expiration())
 	if err != nil {
 		return nil, fmt.Errorf("signaling domain of %q: %w", b.view.config.NS, err)

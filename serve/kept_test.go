@@ -51,6 +51,11 @@ func TestKeptSignatures(t *testing.T) {
 			}, apex + 2*each},
 			{"another TTL", func(f *fixture, _ map[string][]Signature) { f.announced[0].TTL++ }, apex + 3},
 			{"other keys are announced", func(f *fixture, _ map[string][]Signature) { f.announced[0].Announcement.DNSKEY = shared[2:4] }, apex + 1},
+			{"one zone announces something else since then", func(f *fixture, _ map[string][]Signature) {
+				f.announced[0].Since = now.Add(time.Second)
+				f.params.Now = now.Add(2 * time.Second)
+			}, apex + each},
+			{"it did so just before", func(f *fixture, _ map[string][]Signature) { f.announced[0].Since = now.Add(time.Second - 1) }, apex},
 			{"they are due", func(f *fixture, _ map[string][]Signature) { f.params.Now = now.Add(day + time.Hour) }, apex + 2*each},
 			{"another key signs", func(f *fixture, _ map[string][]Signature) {
 				f.zsk = f.ring.key(t, dns.ECDSAP256SHA256, 256, f.zsk.Role)
@@ -83,6 +88,22 @@ func TestKeptSignatures(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Those by a key that can make no others are used, however old what is announced is.
+func TestKeptSignaturesWithoutAPrivateKey(t *testing.T) {
+	f := newFixture(t, false, "example.com.")
+	kept := map[string][]Signature{"_multi.example.com." + domain: f.view.Signatures("_multi.example.com." + domain)}
+	public := *f.zsk
+	public.Signer = nil
+	f.zsk = &public
+	f.announced[0].Since = now.Add(time.Hour)
+	f.params.Now = now.Add(2 * time.Hour)
+	f.again(t, kept)
+	r := question("_multi.example.com."+domain, dns.TypeCDS, true, false)
+	if err := f.world().judge(t, r, f.reply(t, r)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -27,7 +27,8 @@ type Params struct {
 	Stored []Signature    // signatures made before, used where they fit
 
 	// Kept returns the signatures made before over RRsets of a name, used where they
-	// are known to fit; nil: there are none. Only views of what is announced ask.
+	// are known to fit and no older than what is announced (see Announced.Since); nil:
+	// there are none. Only views of what is announced ask.
 	Kept func(owner string) []Signature
 }
 
@@ -58,6 +59,7 @@ type signer struct {
 	jitter func() float64
 	stored map[setID][]Signature
 	kept   func(owner string) []Signature
+	since  int64    // kept signatures made before are not used, in seconds since 1970
 	last   struct { // that kept was asked for
 		owner string
 		sigs  []Signature
@@ -213,7 +215,7 @@ func (s *signer) again(m *maker, rrs []dns.RR, like *RRset) (Signature, bool) {
 		}
 	}
 	for _, sig := range s.keptOf(s.packer.owner) {
-		if sig, known, ok := s.matches(sig, m); ok && known {
+		if sig, known, ok := s.matches(sig, m); ok && known && !s.outdated(sig, m.Key) {
 			return sig, true
 		}
 	}
@@ -266,6 +268,12 @@ func (s *signer) usable(sig Signature, k *keys.Key) bool {
 		return false
 	}
 	return k.Signer == nil || s.now.Before(expiration.Add(-s.life.left))
+}
+
+// outdated reports whether sig, a kept one by k, was made before what is signed came in
+// place of something else. If k cannot make another, it is better than none.
+func (s *signer) outdated(sig Signature, k *keys.Key) bool {
+	return k.Signer != nil && sig.Inception(s.now).Add(backdate).Unix() < s.since
 }
 
 // span returns when sigs are due and when they end. Signatures by keys without

@@ -45,6 +45,11 @@ type Announced struct {
 	Announcement merge.Announcement
 	Boot         merge.Announcement // what a parent without DS is to take over, empty for nothing (RFC 9615)
 	TTL          uint32             // of the records, in seconds
+
+	// Since is when this came in place of something else, zero if that is not known.
+	// Signatures that are kept from before then are not used: to those who have seen
+	// what was between, they would show a replay (rule F8).
+	Since time.Time
 }
 
 // append appends octets that say which records a comes to.
@@ -92,6 +97,7 @@ type Subtree struct {
 type node struct {
 	key    string
 	source Digest   // of what is announced
+	since  int64    // when it came in place of something else, in seconds since 1970
 	sets   []*RRset // by ascending type; none: an empty non-terminal
 	span   span     // of sets
 
@@ -198,7 +204,7 @@ func (b *builder) add(owner string, a Announced, sets merge.Announcement) error 
 	}
 	names := owner + string(key) // in one piece
 	owner = names[:len(owner)]
-	n := &node{key: names[len(owner):], source: source}
+	n := &node{key: names[len(owner):], source: source, since: a.Since.Unix()}
 	if was != nil {
 		n.nsec = was.nsec
 	}
@@ -221,6 +227,7 @@ func (b *builder) lasts(s span) bool {
 // fill signs the RRsets of n, a new node, using those of was again.
 func (b *builder) fill(n *node, sets [][]dns.RR, was *node) error {
 	expiration := b.signer.expiration()
+	b.signer.since = n.since
 	for _, rrs := range sets {
 		set, lasts, err := b.signer.sign(rrs, b.keys, was.set(rrs[0].Header().Rrtype), expiration)
 		if err != nil {

@@ -16,7 +16,7 @@ import (
 const (
 	// recordVersion is the first octet of a record: what follows is as in
 	// layout.go. It changes when that does.
-	recordVersion = 3
+	recordVersion = 4
 
 	// jsonVersion is that of records of early versions of mske. They are read, as
 	// are all between.

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"reflect"
@@ -124,14 +125,18 @@ func TestALifeIsBounded(t *testing.T) {
 	}
 }
 
-// testdata/version2.record was written by the last mske of that version.
-func TestRecordsOfVersion2AreRead(t *testing.T) {
-	record, err := os.ReadFile("testdata/version2.record")
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := decode(Key("example.org.", hosts), record)
-	if want := testZone("example.org.", 2); err != nil || z.Digest() != want.Digest() {
-		t.Errorf("Expected\n%+v\ngot\n%+v: %v", want, z, err)
+// testdata/version<n>.record was written by the last mske of that version.
+func TestRecordsOfVersionsBeforeAreRead(t *testing.T) {
+	three := testZone("example.org.", 3)
+	three.Life.DSFrom, three.Life.Entered = three.Saved, three.Saved
+	for version, want := range map[byte]Zone{2: testZone("example.org.", 2), 3: three} {
+		record, err := os.ReadFile(fmt.Sprintf("testdata/version%d.record", version))
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := decode(Key("example.org.", hosts), record)
+		if err != nil || record[0] != version || z.Digest() != want.Digest() {
+			t.Errorf("Version %d: expected\n%+v\ngot\n%+v: %v", version, want, z, err)
+		}
 	}
 }

@@ -31,6 +31,9 @@ func (c *coder) zone(z *Zone) {
 	c.seed(&z.Seed)
 	c.text(&z.Told)
 	small(c, &z.Serial)
+	if c.version >= 4 {
+		c.time(&z.AnnouncedSince)
+	}
 }
 
 func (c *coder) names(names *[]string) { list(c, names, MaxNames, c.name) }

@@ -83,6 +83,10 @@ type Zone struct {
 
 	Told   string `json:",omitzero"` // identifies the announcement that the other nameservers were told of last
 	Serial uint32 // of the SOA record, in a delegated signaling zone (rule P3)
+
+	// AnnouncedSince is when what we announce came in place of something else. It is
+	// on disk before anybody sees that.
+	AnnouncedSince time.Time `json:",omitzero"`
 }
 
 // Delegation is what is served as NS and CSYNC under `delegation auto`. The zero
