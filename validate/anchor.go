@@ -1,6 +1,9 @@
 package validate
 
 import (
+	"bytes"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -43,7 +46,8 @@ func RootAnchors() *Anchors {
 // ReadAnchors reads trust anchors from files in zone-file form, DS or DNSKEY
 // records with absolute names. Those of an algorithm or digest that is not
 // supported, and revoked keys, do not count. A file without any that counts is
-// an error, and so is a record of another type: it is not an anchor file.
+// an error, and so is a record of another type: it is not an anchor file. So is a
+// digest that cannot be one of its type.
 func ReadAnchors(files ...string) (*Anchors, error) {
 	a := new(Anchors)
 	for _, file := range files {
@@ -72,12 +76,13 @@ func (a *Anchors) read(r io.Reader, file string) error {
 		return fmt.Errorf("reading trust anchors from %q: more than %d octets", file, maxAnchorFile)
 	}
 	found, records := 0, 0
-	parser := dns.NewZoneParser(strings.NewReader(string(text)), "", file)
+	rest := strings.NewReader(string(text))
+	parser := dns.NewZoneParser(rest, "", file)
 	parser.SetDefaultTTL(0)
 	for rr, ok := parser.Next(); ok; rr, ok = parser.Next() {
 		added, err := a.add(rr)
 		if err != nil {
-			return fmt.Errorf("reading trust anchors from %q: %w", file, err)
+			return fmt.Errorf("reading trust anchors from %q, line %d: %w", file, lines(text[:len(text)-rest.Len()]), err)
 		}
 		if added {
 			found++
@@ -95,6 +100,11 @@ func (a *Anchors) read(r io.Reader, file string) error {
 	return nil
 }
 
+// lines returns how many lines there are in text, of which the last need not end.
+func lines(text []byte) int {
+	return bytes.Count(bytes.TrimSuffix(text, []byte("\n")), []byte("\n")) + 1
+}
+
 // add adds one record, and says whether it is of use.
 func (a *Anchors) add(rr dns.RR) (bool, error) {
 	name := dns.CanonicalName(rr.Header().Name)
@@ -105,6 +115,9 @@ func (a *Anchors) add(rr dns.RR) (bool, error) {
 	case *dns.DS:
 		if !supportedDS(rr) {
 			return false, nil
+		}
+		if err := checkDigest(rr); err != nil {
+			return false, fmt.Errorf("%s DS %d: %w", name, rr.KeyTag, err)
 		}
 		t := a.zone(name)
 		t.ds = append(t.ds, rr)
@@ -118,6 +131,20 @@ func (a *Anchors) add(rr dns.RR) (bool, error) {
 		return false, fmt.Errorf("%s %s: not a DS or DNSKEY record", name, dns.Type(rr.Header().Rrtype))
 	}
 	return true, nil
+}
+
+// checkDigest says what is wrong with the digest of a DS of a supported type. No key
+// would ever match it, and that would look as if the resolver's answers were bogus.
+func checkDigest(ds *dns.DS) error {
+	digest, err := hex.DecodeString(ds.Digest)
+	if err != nil {
+		return errors.New("the digest is not made of pairs of hexadecimal digits: copy the record again")
+	}
+	if want := digestSize(ds.DigestType); len(digest) != want {
+		return fmt.Errorf("the digest has %d octets, and those of type %d (%s) have %d: copy the whole record again",
+			len(digest), ds.DigestType, dns.HashToString[ds.DigestType], want)
+	}
+	return nil
 }
 
 // zone returns the anchor of that name, made if need be.

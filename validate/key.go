@@ -45,11 +45,21 @@ func SupportedAlgorithm(algorithm uint8) bool {
 
 // supportedDS says whether a key can be matched with the DS and then verify.
 func supportedDS(ds *dns.DS) bool {
-	switch ds.DigestType {
-	case dns.SHA1, dns.SHA256, dns.SHA384:
-		return SupportedAlgorithm(ds.Algorithm)
+	return digestSize(ds.DigestType) > 0 && SupportedAlgorithm(ds.Algorithm)
+}
+
+// digestSize returns the length of a digest of that type, in octets, 0 if it is not
+// supported.
+func digestSize(digestType uint8) int {
+	switch digestType {
+	case dns.SHA1:
+		return 20
+	case dns.SHA256:
+		return 32
+	case dns.SHA384:
+		return 48
 	}
-	return false
+	return 0
 }
 
 // strongest drops digests of SHA-1 where others are to be had (RFC 4509
