@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -42,7 +41,11 @@ func (f *Fetcher) addresses(ctx context.Context, x validate.Exchanger, host stri
 		}
 	}
 	if len(addrs) == 0 {
-		return nil, errors.Join(append(errs, fmt.Errorf("no address found for %s", host))...)
+		err := fmt.Errorf("no address found for %s", host)
+		for _, why := range slices.CompactFunc(errs, func(a, b error) bool { return a.Error() == b.Error() }) {
+			err = fmt.Errorf("%w: %w", err, why)
+		}
+		return nil, err
 	}
 	return addrs, nil
 }

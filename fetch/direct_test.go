@@ -197,6 +197,17 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// The reason becomes part of a line in the log, so it is one, and says nothing twice.
+func TestAddressesThatCannotBeAskedFor(t *testing.T) {
+	n, f := newNetwork(t, nil, Options{})
+	silent := func(*dns.Msg) *dns.Msg { return nil }
+	n.faults = map[string]lab.Tamper{first: silent, second: silent}
+	_, err := f.Addresses(t.Context(), host)
+	if err == nil || strings.Contains(err.Error(), "\n") || strings.Count(err.Error(), "no usable resolver") != 1 {
+		t.Errorf("Expected one line with one reason, got %v", err)
+	}
+}
+
 func TestDenies(t *testing.T) {
 	at := netip.MustParseAddrPort("192.0.2.1:53")
 	tests := []struct {

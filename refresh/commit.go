@@ -402,7 +402,14 @@ func (e *Engine) reportStore(err error) {
 func (e *Engine) publish(j *job) {
 	z, d := j.zone, j.decision
 	if j.err != nil {
-		z.say("sign", levelProblem, "", "signing failed, so that what was served last is: %v", j.err)
+		stays := "and nothing can be served"
+		if z.apex != nil && z.apex.DNSKEY.RRset != nil {
+			stays = "so that what was served last is"
+		}
+		z.say("sign", levelProblem, "", "signing failed, %s: %v", stays, j.err)
+		if !z.announced { // as below
+			e.announce(z, d)
+		}
 		z.open().signAt = e.loop.now.Add(signRetry)
 		e.wake(z, z.open().signAt)
 		return

@@ -102,13 +102,13 @@ func decide(z *Zone, f facts, now time.Time) decision {
 
 	until := lostUntil(f.state, o.lost, now)
 	d.local = o.local(!until.IsZero())
-	// Without a usable key of ours, peers are told nothing rather than less.
+	// Without a usable key of ours, peers are not told less than before, see hold.
 	d.announcement, d.announced = o.announcement(z.Name, d.local), o.usable == nil
 	d.view.joint = merge.Union(z.Name, d.local, f.others(z))
 	d.view.signers = o.signers(f.state.Signers)
 	d.view.answer = full
 
-	d.reportKeys(o)
+	d.reportKeys(o, z.distrustedFiles(f.files))
 	d.reportLost(o, until)
 	d.deleteDS(z, f)
 	switch established := len(f.state.Joint.DNSKEY) > 0; {
@@ -126,6 +126,7 @@ func decide(z *Zone, f facts, now time.Time) decision {
 		d.start(z, f, now)
 	}
 	d.reportDistrust(z, f)
+	d.reportOrphaned(z, f.state.Signers)
 	if d.view.answer == full && d.cold.IsZero() {
 		d.find("cold", levelInfo, "")
 	}
@@ -165,9 +166,31 @@ func (d *decision) hold(z *Zone, f facts, now time.Time) {
 	}
 	d.view.joint = j
 	a := &d.announcement
+	if !d.announced {
+		*a, d.announced = z.announcedBefore(f.state.Own), true
+	}
 	a.DNSKEY = common(a.DNSKEY, j.DNSKEY)
 	a.CDNSKEY = common(a.CDNSKEY, j.CDNSKEY)
 	a.CDS = common(a.CDS, j.CDS)
+}
+
+// announcedBefore returns what was announced last of the keys with these marks, or
+// more: peers would take what is missing for removed, and who does not know us yet would
+// learn nothing.
+func (z *Zone) announcedBefore(marks []store.Own) (a merge.Announcement) {
+	for _, o := range marks {
+		if o.Published.IsZero() || z.distrustsKey(o.Key) {
+			continue
+		}
+		if o.SignsData {
+			a.DNSKEY = append(a.DNSKEY, o.Key)
+		}
+		if o.SecureEntry {
+			a.CDNSKEY = append(a.CDNSKEY, o.Key)
+		}
+	}
+	a.CDS = digests(z.Name, a.CDNSKEY)
+	return a
 }
 
 // unsignable returns why DNSKEY cannot be signed anew, "" if it can: no signature may
@@ -238,12 +261,17 @@ func (d *decision) deleteDS(z *Zone, f facts) {
 	}
 }
 
-// reportKeys says what our keys do and what stands in their way.
-func (d *decision) reportKeys(o ours) {
+// reportKeys says what our keys do and what stands in their way. Those in distrusted
+// do nothing.
+func (d *decision) reportKeys(o ours, distrusted []merge.Key) {
 	if o.usable == nil {
 		d.find("usable", levelInfo, "")
 	} else {
-		d.find("usable", levelProblem, "it cannot be signed; what was served last stays while its signatures last, and without that its apex key sets are not served: %v", o.usable)
+		text := fmt.Sprintf("it cannot be signed; what was served last stays while its signatures last, and without that its apex key sets are not served: %v", o.usable)
+		if len(distrusted) > 0 {
+			text += fmt.Sprintf(" (the distrust option names %s)", tags(distrusted))
+		}
+		d.find("usable", levelProblem, "%s", text)
 	}
 	if len(o.marks) > store.MaxOwnKeys {
 		d.find("many", levelProblem, "it has %d keys of ours, more than %d: remove old ones", len(o.marks), store.MaxOwnKeys)
@@ -290,12 +318,18 @@ func (o *ours) announcement(zone string, l merge.Local) merge.Announcement {
 			a.DNSKEY = append(a.DNSKEY, k)
 		}
 	}
-	for _, k := range l.SecureEntry {
+	a.CDS = digests(zone, l.SecureEntry)
+	return a
+}
+
+// digests returns what CDS says of keys.
+func digests(zone string, ks []merge.Key) (ds []merge.DS) {
+	for _, k := range ks {
 		if d, ok := k.DS(zone, dns.SHA256); ok {
-			a.CDS = append(a.CDS, d)
+			ds = append(ds, d)
 		}
 	}
-	return a
+	return ds
 }
 
 // lostUntil returns how long the stored DNSKEY RRset has a signature by each

@@ -52,6 +52,11 @@ func (z *Zone) trustedFiles(ks []*keys.Key) []*keys.Key {
 	return slices.DeleteFunc(slices.Clone(ks), func(k *keys.Key) bool { return z.distrustsKey(k.ID()) })
 }
 
+// distrustedFiles returns those of ks that are distrusted.
+func (z *Zone) distrustedFiles(ks []*keys.Key) []merge.Key {
+	return slices.DeleteFunc(ids(ks), func(k merge.Key) bool { return !z.distrustsKey(k) })
+}
+
 // trustedJoint returns what was served last without what is distrusted: what its
 // hosts alone are known to hold, and keys with its tags.
 func (z *Zone) trustedJoint(f facts) merge.Joint {
@@ -88,6 +93,23 @@ func except[T comparable](set, all, kept []T, distrusted func(T) bool) []T {
 	return slices.DeleteFunc(slices.Clone(set), func(v T) bool {
 		return distrusted(v) || slices.Contains(all, v) && !slices.Contains(kept, v)
 	})
+}
+
+// reportOrphaned says that the zone's data does not validate here, as it is signed with
+// keys that are dropped as distrusted (rule K2).
+func (d *decision) reportOrphaned(z *Zone, signers []merge.Key) {
+	var orphaned []merge.Key
+	for _, k := range signers {
+		other := func(o merge.Key) bool { return o.Algorithm == k.Algorithm && slices.Contains(d.view.joint.DNSKEY, o) }
+		if z.distrustsKey(k) && !slices.ContainsFunc(signers, other) {
+			orphaned = append(orphaned, k)
+		}
+	}
+	if len(orphaned) == 0 {
+		d.find("orphaned", levelInfo, "")
+		return
+	}
+	d.find("orphaned", levelProblem, "its data is still signed with key %s, which is distrusted, and does not validate with the keys that are served: let the plugins behind mske sign with another one", tags(orphaned))
 }
 
 // reportDistrust says what is dropped, and what that may break, or why it is not.

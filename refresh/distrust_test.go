@@ -172,3 +172,37 @@ func TestDistrustedKeysAreDroppedIfWhatIsHeldCanBeSigned(t *testing.T) {
 		})
 	}
 }
+
+// What the plugins behind ours sign with a key of ours that is distrusted does not
+// validate here, which is for an operator to know at once.
+func TestZoneSignedWithADistrustedKeyIsNoReadyOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		e := w.startSlow()
+		w.join()
+		w.pass(time.Hour)
+		w.expectReady(e, true)
+		e.Stop()
+		w.zone.Distrust.Tags = []uint16{w.zsk.Tag()}
+		e = w.startSlow()
+		w.pass(time.Minute)
+		w.expectReady(e, false)
+		expectLog(t, w.log, 1, "ERROR", fmt.Sprintf("its data is still signed with key %d, which is distrusted", w.zsk.Tag()))
+		next := w.newKey(zoneName, 256)
+		w.chain.change(true, func(c *chainZone) { c.signers = []*keys.Key{next} })
+		w.pass(2 * time.Hour)
+		w.expectReady(e, true)
+	})
+}
+
+// Without any key left to sign with, it is said that distrust is the reason.
+func TestDistrustedKeysAreNamedWhereNoneIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startSlow().Stop()
+		w.zone.Distrust.Tags = []uint16{w.ksk.Tag()}
+		w.startSlow()
+		expectLog(t, w.log, 1, "ERROR", "it cannot be signed", fmt.Sprintf("(the distrust option names %d)", w.ksk.Tag()))
+		expectLog(t, w.log, 1, "ERROR", "signing failed, and nothing can be served")
+	})
+}

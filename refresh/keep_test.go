@@ -142,7 +142,7 @@ func TestWhatIsAnnouncedAgainIsNoReplay(t *testing.T) {
 					if why := known.Announcement.Replayed(a); why != "" {
 						t.Errorf("Step %d: expected no replay, got %s", i, why)
 					}
-					known, _ = known.Collect(a, time.Now(), day)
+					known, _ = known.Collect(a, time.Now(), day, time.Hour)
 				}
 			})
 		})
