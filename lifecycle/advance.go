@@ -37,6 +37,7 @@ type advance struct {
 	now  time.Time
 
 	delegated bool // the parent's NS was read, too
+	silence   bool // and had not been for so long that a leaver may have been back
 }
 
 // hosts returns those that resolvers may ask, now or once the zone is as the
@@ -267,6 +268,7 @@ func (a *advance) readNS(p Parent) {
 	before := a.NSAt
 	former := a.longest(func(h Host) Held { return h.Parent })
 	if p.NSRead {
+		a.silence = !before.IsZero() && p.At.Sub(before) > a.c.gap()
 		a.NSAt, a.ParentNS, a.delegated = p.At, like(union(p.NS), a.ParentNS), true
 		a.remember()
 	}
@@ -276,8 +278,8 @@ func (a *advance) readNS(p Parent) {
 		case !p.NSRead:
 		case slices.Contains(p.NS, h.Name):
 			h.Parent, h.Delegated = h.Parent.enter(p.At, former, p.NSTTL), true
-		case h.Child.TTL > 0 || h.Child.Until.After(before):
-			// The parent may have named it, as the zone did, until just now.
+		case h.Child.TTL > 0 || h.Child.Until.After(before), a.mayHaveBeenBack(*h):
+			// The parent may have named it, as the zone did or may have, until just now.
 			h.Parent = h.Parent.enter(p.At, former, p.NSTTL).read(p.At, 0)
 		default:
 			h.Parent = h.Parent.read(p.At, 0)
@@ -329,6 +331,9 @@ func (a *advance) list() {
 	former := a.longest(func(h Host) Held { return h.Child })
 	for i := range a.Hosts {
 		h := &a.Hosts[i]
+		if a.mayHaveBeenBack(*h) {
+			h.Child = h.Child.read(a.now, max(former, a.f.NSTTL))
+		}
 		var ttl time.Duration
 		listed := slices.DeleteFunc(slices.Clone(h.ListedBy), func(by string) bool { return !slices.Contains(a.f.Target, by) })
 		for _, seen := range a.look.Seen {

@@ -15,6 +15,11 @@ func (a *advance) depart() {
 		return !a.f.Held && !a.c.own(h.Name) && !h.Missing.IsZero() && known && !a.now.Before(from) && !a.NSAt.Before(from) &&
 			!h.Clear.Before(from) && a.now.Sub(h.Clear) <= a.c.fresh()
 	}
+	for i := range a.Hosts {
+		if h := &a.Hosts[i]; a.mayHaveBeenBack(*h) {
+			h.Until = latest(h.Until, a.holdDown(*h))
+		}
+	}
 	a.clear()
 	for i := range a.Hosts {
 		switch h := &a.Hosts[i]; {
@@ -28,6 +33,15 @@ func (a *advance) depart() {
 		}
 	}
 	a.Hosts = slices.DeleteFunc(a.Hosts, gone)
+}
+
+// mayHaveBeenBack reports whether h, which has left, may have been one of the zone's
+// again until just now: for so long nobody looked whether the parent, or a nameserver of
+// the zone, names it. Nameservers are asked as often as the parent, but one that is silent
+// is waited for before the others count.
+func (a *advance) mayHaveBeenBack(h Host) bool {
+	unseen := !h.Clear.IsZero() && a.look.At.Sub(h.Clear) > a.c.gap()+patience
+	return h.HeldDown() && (a.silence || unseen)
 }
 
 // clear takes over which hosts no nameserver of the zone names any more. Others

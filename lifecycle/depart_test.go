@@ -35,8 +35,8 @@ func TestAHostThatLeavesIsKeptAsLongAsCachesNeedIt(t *testing.T) {
 	if l := z.report().Leaving; len(l) != 1 || !l[0].Until.Equal(gone.Add(hold)) {
 		t.Fatalf("Expected the hold-down to end after %v, got %v", hold, l)
 	}
-	z.now = gone.Add(hold - time.Second)
-	z.read(z.parent(digests(ksk(1), ksk(2)), a1), z.good(a1)).expectKept(b1, true)
+	without := func() (Parent, Look) { return z.parent(digests(ksk(1), ksk(2)), a1), z.good(a1) }
+	z.until(gone.Add(hold-time.Second), without).read(without()).expectKept(b1, true)
 	z.now = gone.Add(hold)
 	z.read(Parent{}, z.good(a1)).expectKept(b1, true) // time alone does nothing
 	z.read(Parent{At: z.now, DSStatus: observe.DSPresent}, Look{}).expectKept(b1, true)
@@ -44,7 +44,6 @@ func TestAHostThatLeavesIsKeptAsLongAsCachesNeedIt(t *testing.T) {
 }
 
 func TestWhatKeepsALeaver(t *testing.T) {
-	far := 1000 * time.Hour
 	for _, tt := range []struct {
 		name string
 		edit func(z *life) (Parent, Look)
@@ -78,14 +77,50 @@ func TestWhatKeepsALeaver(t *testing.T) {
 			z.read(Parent{}, z.good(a1))
 			return z.pass(z.c.fresh()+time.Second).parent(nil, a1), Look{}
 		}, true},
+		{"it may have been back, while nothing was read", func(z *life) (Parent, Look) { return z.pass(z.c.gap()).parent(nil, a1), z.good(a1) }, true},
+		{"it may have been back, while no nameserver was asked", func(z *life) (Parent, Look) {
+			for range 3 {
+				z.read(z.parent(nil, a1), Look{}).pass(time.Hour)
+			}
+			return z.parent(nil, a1), z.good(a1)
+		}, true},
+		{"a failure and a restart are no silence", func(z *life) (Parent, Look) {
+			z.f.Began = z.pass(time.Hour - time.Minute).now
+			return z.parent(nil, a1), z.good(a1)
+		}, false},
 	} {
 		z := settled(t)
 		z.f.Target, z.f.NS = []string{a1}, []string{a1}
-		z.read(z.parent(digests(ksk(1)), a1), z.good(a1))
-		z.pass(far).read(tt.edit(z)).expectKept(b1, tt.kept)
+		without := func() (Parent, Look) { return z.parent(digests(ksk(1)), a1), z.good(a1) }
+		z.read(without())
+		z.until(z.s.host(b1).Until, without).read(tt.edit(z)).expectKept(b1, tt.kept)
 		if t.Failed() {
 			t.Fatal(tt.name)
 		}
+	}
+}
+
+// Whoever left may have been back while nothing was read, and have left just before:
+// what caches hold is as if it had been there until now.
+func TestALeaverIsHeldDownAnewAfterASilence(t *testing.T) {
+	for name, wanted := range map[string]bool{"gone": false, "wanted for a moment": true} {
+		t.Run(name, func(t *testing.T) {
+			z := settled(t)
+			z.f.Target, z.f.NS = []string{a1}, []string{a1}
+			z.f.Peers = nil // so that it is not taken for one of an older state file once it is dropped
+			without := func() (Parent, Look) { return z.parent(digests(ksk(1)), a1), z.good(z.f.Target...) }
+			z.read(without()).until(z.now.Add(10*time.Hour), without)
+			z.f.Began = z.pass(14 * 24 * time.Hour).now
+			if wanted {
+				z.f.Target = []string{a1, b1}
+			}
+			heard := z.now
+			z.read(without()).expectKept(b1, true)
+			z.f.Target = []string{a1}
+			hold := 48*time.Hour + 24*time.Hour // the parent's NS TTL and max_zone_ttl
+			z.until(heard.Add(hold-time.Second), without).read(without()).expectKept(b1, true)
+			z.until(z.now.Add(4*time.Hour), without).expectKept(b1, false)
+		})
 	}
 }
 
@@ -93,10 +128,11 @@ func TestANameserverThatIsBehindStartsTheHoldDownAnew(t *testing.T) {
 	z := settled(t)
 	z.f.Target, z.f.NS = []string{a1, c1}, []string{a1, c1}
 	behind := func() Look { return z.good(a1, c1).spoil(c1, func(s *Seen) { s.NS = []string{a1, b1} }) }
+	without := func() (Parent, Look) { return z.parent(nil, a1, c1), z.good(a1, c1) }
 	z.read(z.parent(nil, a1, c1), behind())
 	z.pass(200*time.Hour).read(z.parent(nil, a1, c1), z.good(a1, c1).spoil(c1, silent)).expectKept(b1, true)
-	z.pass(time.Hour).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, true)
-	z.pass(48*time.Hour+24*time.Hour-time.Second).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, true)
+	z.pass(time.Hour).read(without()).expectKept(b1, true)
+	z.until(z.now.Add(48*time.Hour+24*time.Hour-time.Second), without).read(without()).expectKept(b1, true)
 	z.pass(time.Second).read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, false)
 }
 
@@ -483,7 +519,8 @@ func TestAHostThatWasNamedBeforeItWasWantedIsHeldDown(t *testing.T) {
 		z.expectKept(c1, true)
 		z.pass(time.Hour).read(z.parent(nil, a1), z.good(a1))
 	}
-	z.pass(8*time.Hour).read(z.parent(nil, a1), z.good(a1)).expectKept(c1, false)
+	without := func() (Parent, Look) { return z.parent(nil, a1), z.good(a1) }
+	z.until(z.s.host(c1).Until, without).read(without()).expectKept(c1, false)
 }
 
 // A leaver that drops itself from NS later than the others did was asked for
@@ -512,8 +549,8 @@ func TestTheHoldDownBeginsWhenAllNameserversWereHeard(t *testing.T) {
 	heard := z.pass(100 * time.Hour).now
 	z.read(z.parent(nil, a1, c1), z.good(a1, c1))
 	hold := 48*time.Hour + 24*time.Hour
-	z.now = heard.Add(hold - time.Second)
-	z.read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, true)
+	without := func() (Parent, Look) { return z.parent(nil, a1, c1), z.good(a1, c1) }
+	z.until(heard.Add(hold-time.Second), without).read(without()).expectKept(b1, true)
 	z.now = heard.Add(hold)
-	z.read(z.parent(nil, a1, c1), z.good(a1, c1)).expectKept(b1, false)
+	z.read(without()).expectKept(b1, false)
 }

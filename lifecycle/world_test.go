@@ -106,6 +106,15 @@ func (z *life) pass(d time.Duration) *life {
 	return z
 }
 
+// until lets the time pass until then, with readings every hour before it.
+func (z *life) until(then time.Time, readings func() (Parent, Look)) *life {
+	for z.now.Add(time.Hour).Before(then) {
+		z.pass(time.Hour).read(readings())
+	}
+	z.now = then
+	return z
+}
+
 // read advances the zone by readings of the parent and of the nameservers.
 func (z *life) read(p Parent, l Look) *life {
 	z.s = Advance(z.c, z.s, z.f, p, l, z.now)
