@@ -42,16 +42,69 @@ func TestOnlyDSVouches(t *testing.T) {
 		{"no DS", server(b1, keys, entries, []merge.Key{ksk(2)}), nil, false},
 		{"no answer", observe.Server{Host: b1}, digests(ksk(2)), false},
 	} {
-		if v, ok := VouchedBy(zoneName, tt.server, tt.ds); ok != tt.want || ok && len(v.DNSKEY) != 2 {
-			t.Errorf("%s: expected %v, got %v %v", tt.name, tt.want, ok, v)
+		if sets := VouchedBy(zoneName, tt.server, tt.ds); len(sets) > 0 != tt.want || tt.want && (len(sets) != 1 || len(sets[0].DNSKEY) != 2) {
+			t.Errorf("%s: expected %v, got %v", tt.name, tt.want, sets)
 		}
 	}
 	unsigned := server(b1, keys, entries, []merge.Key{ksk(2)})
 	for _, apex := range []*observe.Apex{&unsigned.Addresses[0].UDP, &unsigned.Addresses[0].TCP} {
 		apex.CDS.Signers, apex.CDNSKEY.Signers = nil, []merge.Key{ksk(9)}
 	}
-	if v, ok := VouchedBy(zoneName, unsigned, digests(ksk(2))); !ok || len(v.CDS)+len(v.CDNSKEY) > 0 {
-		t.Errorf("Expected CDS and CDNSKEY that no key of DNSKEY signed not to count, got %v", v)
+	if sets := VouchedBy(zoneName, unsigned, digests(ksk(2))); len(sets) != 1 || len(sets[0].CDS)+len(sets[0].CDNSKEY) > 0 {
+		t.Errorf("Expected CDS and CDNSKEY that no key of DNSKEY signed not to count, got %v", sets)
+	}
+}
+
+// bothWays returns a host with the addresses of two others, in either order.
+func bothWays(one, two observe.Server) []observe.Server {
+	two.Addresses = slices.Clone(two.Addresses)
+	two.Addresses[0].Addr = netip.MustParseAddr("192.0.2.2")
+	return []observe.Server{
+		{Host: one.Host, Addresses: append(slices.Clone(one.Addresses), two.Addresses...)},
+		{Host: one.Host, Addresses: append(slices.Clone(two.Addresses), one.Addresses...)},
+	}
+}
+
+// Resolvers get what any address serves.
+func TestEveryAddressVouchesForItsKeys(t *testing.T) {
+	less := server(b1, []merge.Key{ksk(2), zsk(2)}, []merge.Key{ksk(2)}, []merge.Key{ksk(2), zsk(2)})
+	more := server(b1, []merge.Key{ksk(2), zsk(2), zsk(3)}, []merge.Key{ksk(2), ksk(3)}, []merge.Key{ksk(2), zsk(3)})
+	forged := server(b1, []merge.Key{ksk(9), zsk(9)}, []merge.Key{ksk(9)}, []merge.Key{ksk(9), zsk(9)})
+	a := announced([]merge.Key{ksk(2), ksk(3), ksk(9)}, []merge.Key{zsk(2), zsk(3), zsk(9)})
+	ds := digests(ksk(1), ksk(2))
+	for _, host := range bothWays(less, more) {
+		host.Addresses = append(host.Addresses, forged.Addresses...)
+		sets := VouchedBy(zoneName, host, ds)
+		if part, left := Consented(zoneName, a, sets); len(part.CDNSKEY) != 2 || len(part.CDS) != 2 || len(part.DNSKEY) != 2 || len(left) != 2 {
+			t.Errorf("Expected the keys of both addresses to count, got %v and %v left", part, left)
+		}
+		s := SeedFrom(zoneName, []merge.Key{ksk(1), zsk(1)}, sets, ds, epoch)
+		for _, k := range []merge.Key{zsk(2), zsk(3)} {
+			if !slices.Contains(s.DNSKEY, k) {
+				t.Errorf("Expected the keys of both addresses, got %v", s.DNSKEY)
+			}
+		}
+		if len(s.CDNSKEY) != 2 || slices.Contains(s.DNSKEY, zsk(9)) {
+			t.Errorf("Expected the secure entries of both and no other, got %+v", s)
+		}
+	}
+}
+
+// What one address does not say of secure entries, DS says, and a key that signs data
+// at one is no secure entry alone.
+func TestASeedIsWhatAnyAddressMayNeed(t *testing.T) {
+	pure := server(b1, []merge.Key{ksk(2), zsk(2)}, []merge.Key{ksk(2)}, []merge.Key{ksk(2)})
+	both := server(b1, []merge.Key{ksk(2)}, nil, []merge.Key{ksk(2)})
+	for i := range pure.Addresses {
+		a := &pure.Addresses[i]
+		a.UDP.SOA.Signers, a.TCP.SOA.Signers = []merge.Key{zsk(2)}, []merge.Key{zsk(2)}
+	}
+	ds := digests(ksk(1), ksk(2), ksk(3))
+	for _, host := range bothWays(pure, both) {
+		s := SeedFrom(zoneName, []merge.Key{ksk(1), zsk(1)}, VouchedBy(zoneName, host, ds), ds, epoch)
+		if !slices.Contains(s.DNSKEY, ksk(2)) || !slices.Contains(s.CDS, digest(ksk(3))) {
+			t.Errorf("Expected a key that signs data at one address, and what DS has, got %+v", s)
+		}
 	}
 }
 
@@ -71,7 +124,7 @@ func TestOfAHostThatNoCNSNamedOnlyKeysWithConsentCount(t *testing.T) {
 		{"DNSKEY vouches for no secure entry", announced([]merge.Key{zsk(3)}, []merge.Key{zsk(3)}), v, announced(nil, []merge.Key{zsk(3)}), 1},
 		{"nothing vouched for", announced([]merge.Key{ksk(2)}, []merge.Key{zsk(2)}), Vouched{}, announced(nil, nil), 2},
 	} {
-		got, left := Consented(zoneName, tt.a, tt.v)
+		got, left := Consented(zoneName, tt.a, []Vouched{tt.v})
 		if !reflect.DeepEqual(got, tt.want) || len(left) != tt.left {
 			t.Errorf("%s: expected %v and %d left, got %v and %v", tt.name, tt.want, tt.left, got, left)
 		}

@@ -282,8 +282,8 @@ func (z *zone) seed(now time.Time) {
 		var sets []lifecycle.Vouched
 		var from []string
 		for _, host := range hosts {
-			if v, ok := z.open().facts.vouchedBy(host); ok {
-				sets, from = append(sets, v), append(from, host)
+			if by := z.open().facts.vouchedBy(host); len(by) > 0 {
+				sets, from = append(sets, by...), append(from, host)
 			}
 		}
 		known := func(host string) bool { return peer(s.Peers, host) >= 0 }
@@ -401,11 +401,11 @@ func (z *zone) consented(host string, a merge.Announcement) (merge.Announcement,
 		return a, nil
 	}
 	const only = "it was in no CNS RRset, so that only those of its keys count which the zone's apex there holds, validated from the parent's DS"
-	v, ok := z.open().facts.vouchedBy(host)
-	if !ok {
+	sets := z.open().facts.vouchedBy(host)
+	if len(sets) == 0 {
 		return a, fmt.Errorf("%s, and that has not been seen", only)
 	}
-	part, left := lifecycle.Consented(z.Name, a, v)
+	part, left := lifecycle.Consented(z.Name, a, sets)
 	if len(part.DNSKEY) == 0 || len(part.CDS)+len(part.CDNSKEY) == 0 {
 		return a, fmt.Errorf("%s: not %s", only, refTexts(left))
 	}

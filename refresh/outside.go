@@ -301,21 +301,21 @@ func sameLook(a, b lifecycle.Look) bool {
 // voucher is a nameserver with the key sets of its that DS vouches for.
 type voucher struct {
 	host string
-	lifecycle.Vouched
+	sets []lifecycle.Vouched
 }
 
-// vouchedBy returns the key sets of host that DS vouches for, if there are any.
-func (f *facts) vouchedBy(host string) (lifecycle.Vouched, bool) {
+// vouchedBy returns the key sets of host that DS vouches for.
+func (f *facts) vouchedBy(host string) []lifecycle.Vouched {
 	i := slices.IndexFunc(f.vouched, func(v voucher) bool { return v.host == host })
 	if i < 0 {
-		return lifecycle.Vouched{}, false
+		return nil
 	}
-	return f.vouched[i].Vouched, true
+	return f.vouched[i].sets
 }
 
 // vouch returns the key sets of external nameservers that the parent's DS
 // vouches for.
-func (z *zone) vouch(s observe.Sight) (sets []voucher) {
+func (z *zone) vouch(s observe.Sight) (by []voucher) {
 	ds := z.open().facts.state.Life.DS
 	if p := z.open().outside.newParent; p.DSStatus != observe.DSUnread {
 		ds = p.DS
@@ -324,11 +324,11 @@ func (z *zone) vouch(s observe.Sight) (sets []voucher) {
 		if z.own(server.Host) {
 			continue
 		}
-		if v, ok := lifecycle.VouchedBy(z.Name, server, ds); ok {
-			sets = append(sets, voucher{server.Host, v})
+		if sets := lifecycle.VouchedBy(z.Name, server, ds); len(sets) > 0 {
+			by = append(by, voucher{server.Host, sets})
 		}
 	}
-	return sets
+	return by
 }
 
 // explain returns the external nameservers all of whose keys are known without
