@@ -434,7 +434,9 @@ func (a *advance) phase() Phase {
 	return Complete
 }
 
-// insecure reports whether nothing validates: DS is absent, in every cache.
+// insecure reports whether nothing validates: DS is absent, and no cache holds one that
+// was seen before. Of one that had gone when the parent was first read nothing is known,
+// not how long it may be cached either: a zone that never had one would wait for nothing.
 func (s *State) insecure() bool { return s.DSStatus.Absent() && !s.DSAt.Before(s.AbsentFrom) }
 
 // left reports whether none of our nameservers is one of the zone's.

@@ -44,8 +44,8 @@ type State struct {
 	Target []string  `json:",omitzero"`
 	Grown  time.Time `json:",omitzero"`
 
-	// AbsentFrom is when no cache holds a DS RRset any more that was there
-	// before DS was found to be absent.
+	// AbsentFrom is when no cache holds a DS RRset any more that was read
+	// before DS was found to be absent; zero if none was.
 	AbsentFrom time.Time `json:",omitzero"`
 
 	// What caches hold: the parent's DS, or its absence, the DNSKEY RRset of any
