@@ -7,7 +7,6 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/announce"
-	"github.com/coredns-mske/mske/chain"
 	"github.com/coredns-mske/mske/cns"
 )
 
@@ -32,18 +31,4 @@ func hostName(name string) (string, error) {
 		return "", fmt.Errorf("%.300q is not a nameserver that can announce keys: %w", name, announce.ErrTooLong)
 	}
 	return host, nil
-}
-
-// dataType reports whether t can be the number of CNS: not one of a question
-// or meta type (RFC 6895 section 3.1), nor another type's, nor the one that we
-// ask for to see a denial.
-func dataType(t uint16) bool {
-	switch {
-	case t == cns.DefaultType:
-		return true
-	case t == 0, t >= 128 && t <= 255, t == 0xFFFF, t == chain.AbsentType:
-		return false
-	}
-	_, taken := dns.TypeToString[t]
-	return !taken
 }

@@ -14,8 +14,6 @@ import (
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/durations"
 
-	"github.com/miekg/dns"
-
 	"github.com/coredns-mske/mske/cns"
 	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/keys"
@@ -253,8 +251,8 @@ func parseCNSType(c *caddy.Controller, s *stanza) error {
 		return c.Errf("%q is not the number of a record type (1 to 65533)", arg)
 	}
 	s.cnsType = uint16(n)
-	if !dataType(s.cnsType) {
-		return c.Errf("type %s cannot be CNS: take the number that your zones use, or leave cns_type out (%d)", dns.Type(s.cnsType), cns.DefaultType)
+	if err := cns.CheckType(s.cnsType); err != nil {
+		return c.Errf("cns_type %d: %v", s.cnsType, err)
 	}
 	return nil
 }

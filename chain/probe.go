@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"strings"
 
+	"github.com/coredns-mske/mske/cns"
 	"github.com/coredns-mske/mske/domain"
 
 	"github.com/miekg/dns"
@@ -112,9 +113,5 @@ func hash(text string) (*big.Int, error) {
 // ProbeType returns the chain's answer for a type that no zone holds: SOA and,
 // with a signed zone, the record that says which types there are at the apex.
 func ProbeType(ctx context.Context, ask Asker, zone string) (*dns.Msg, error) {
-	return ask(ctx, Question(zone, AbsentType))
+	return ask(ctx, Question(zone, cns.AbsentType))
 }
-
-// AbsentType is the type that no zone may hold, for that question: the last
-// number for private use (RFC 6895 section 3.1).
-const AbsentType = 65534

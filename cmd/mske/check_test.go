@@ -583,6 +583,8 @@ func TestCheckUsage(t *testing.T) {
 		{"--nonsense example.org", "-nonsense: see mske check -h"},
 		{"--port 0 example.org", "--port 0"},
 		{"--cns-type 70000 example.org", "--cns-type 70000"},
+		{"--cns-type 43 example.org", "--cns-type 43: type DS cannot be CNS"},
+		{"--cns-type 65534 example.org", "cannot be CNS"},
 		{"--timeout 0s example.org", "--timeout 0s"},
 		{"--resolver 192.0.2.256 example.org", "not an IP address"},
 		{"--resolver 192.0.2.1 --trust-anchor /does/not/exist example.org", "/does/not/exist"},

@@ -225,6 +225,7 @@ func TestFetchUsage(t *testing.T) {
 		{[]string{"--port", "65536", fetchZone, fetchHost}, "--port 65536"},
 		{[]string{"--port", "dns", fetchZone, fetchHost}, "port"},
 		{[]string{"--cns-type", "0", fetchZone, fetchHost}, "--cns-type 0"},
+		{[]string{"--cns-type", "2", fetchZone, fetchHost}, "--cns-type 2: type NS cannot be CNS"},
 		{[]string{"--timeout", "0s", fetchZone, fetchHost}, "--timeout 0s"},
 		{[]string{"--timeout", "5", fetchZone, fetchHost}, "parse error: see mske fetch -h"},
 	}

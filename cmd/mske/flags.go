@@ -48,6 +48,9 @@ func (a networkArgs) check() error {
 	case a.timeout <= 0:
 		return fmt.Errorf("--timeout %s: has to be more than nothing, as in 10s", a.timeout)
 	}
+	if err := cns.CheckType(uint16(a.cnsType)); err != nil { // #nosec G115 -- checked
+		return fmt.Errorf("--cns-type %d: %w", a.cnsType, err)
+	}
 	return nil
 }
 
