@@ -37,7 +37,7 @@ func (s *scan) list(d *directory) {
 		}
 		return
 	}
-	delete(s.said, d.path)
+	s.mended("", d.path, "key directory %q can be read again", d.path)
 	if names == nil {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -119,6 +120,10 @@ func (s *scan) take(p *pair, r reading) {
 	switch r.step {
 	case unseen:
 		return
+	case stay:
+		if p.gone.IsZero() {
+			s.readable(p)
+		}
 	case failed:
 		s.fail(p, r.err)
 		return
@@ -154,19 +159,36 @@ func (s *scan) read(p *pair, r reading) {
 		s.fail(p, err)
 		return
 	}
-	delete(s.said, p.base)
-	for _, text := range r.warnings {
-		s.note(k.Zone(), p.base, text)
-	}
 	if k.Signer == nil && !p.gone.IsZero() && p.key.Role.SecureEntry() {
 		return // the .key alone does not bring back what signs DNSKEY
 	}
+	s.readable(p)
+	s.warn(k.Zone(), p, r.warnings)
 	k.Role, k.Override = p.role, p.role != RoleUnknown
-	p.warnings = r.warnings
 	p.key, p.seen, p.lost, p.gone = k, r.files, time.Time{}, time.Time{}
 	delete(s.pending, p)
 	s.join(p, k.Zone())
 	s.touched[p.zone] = true
+}
+
+// readable takes note that the files of p are those of the key that is in use.
+func (s *scan) readable(p *pair) {
+	s.mended(p.zone, p.base, "the files of key %q can be read now", p.base)
+}
+
+// warn says which of the warnings of reading p are new, and which are no longer so.
+func (s *scan) warn(zone string, p *pair, warnings []string) {
+	for _, text := range warnings {
+		if !slices.Contains(p.warnings, text) {
+			s.notes = append(s.notes, Note{Zone: zone, Text: text})
+		}
+	}
+	for _, text := range p.warnings {
+		if !slices.Contains(warnings, text) {
+			s.notes = append(s.notes, Note{Zone: zone, Text: "no longer so: " + text, Mended: true})
+		}
+	}
+	p.warnings = warnings
 }
 
 // checkZone checks that the key in the files of p is of a zone that is wanted

@@ -3,6 +3,7 @@ package keys
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"runtime"
 	"slices"
@@ -35,6 +36,8 @@ const maxLooks = 1024
 type Note struct {
 	Zone string // empty if it is not about one zone that is known
 	Text string
+
+	Mended bool // the text says that something is right again
 }
 
 // Watcher reads the keys of a Source and, each time that Scan is called, what
@@ -159,8 +162,8 @@ func (w *Watcher) Halt() { w.halted.Store(true) }
 //
 // The first call reads everything. It alone returns an error, for a named
 // file or a directory that cannot be read, and may then be repeated. Later
-// that is one Note, and what was read last stays, as it does while a file is
-// being written. A key whose file has been missing for a second while others
+// that is one Note, and another once it is right again; what was read last stays,
+// as it does while a file is being written. A key whose file has been missing for a second while others
 // of its zone remain is Gone. Where no private half of a zone remains, its
 // list stays as it was.
 func (w *Watcher) Scan(now time.Time, wanted func(zone string) bool) (changed map[string][]*Key, notes []Note, err error) {
@@ -243,7 +246,16 @@ func (s *scan) giveWay() {
 func (s *scan) note(zone, subject, text string) {
 	if s.said[subject] != text {
 		s.said[subject] = text
-		s.notes = append(s.notes, Note{zone, text})
+		s.notes = append(s.notes, Note{Zone: zone, Text: text})
+	}
+}
+
+// mended says that subject is right again if something was said of it: in format, with
+// name.
+func (s *scan) mended(zone, subject, format, name string) {
+	if _, said := s.said[subject]; said {
+		delete(s.said, subject)
+		s.notes = append(s.notes, Note{Zone: zone, Text: fmt.Sprintf(format, name), Mended: true})
 	}
 }
 

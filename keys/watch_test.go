@@ -35,7 +35,7 @@ func watch(t *testing.T, files ...File) *watched {
 func both(zone string) bool { return zone == zone1 || zone == zone2 }
 
 // scan moves the clock by two seconds and returns what changed, as "zone: key
-// key, zone: ...", and the texts of the notes.
+// key, zone: ...", and the texts of the notes, with "mended: " before good ones.
 func (w *watched) scan() (changed string, notes []string) {
 	w.t.Helper()
 	w.now = w.now.Add(2 * confirm)
@@ -50,6 +50,9 @@ func (w *watched) scan() (changed string, notes []string) {
 		}
 	}
 	for _, n := range ns {
+		if n.Mended {
+			n.Text = "mended: " + n.Text
+		}
 		notes = append(notes, n.Text)
 	}
 	return changed, notes
@@ -223,11 +226,29 @@ func TestAllKeysGoneAtOnceChangesNothing(t *testing.T) {
 	for i, name := range names {
 		writeText(t, name, texts[i])
 		w.now = w.now.Add(-2 * confirm) // all within a second
+		if i == len(names)-1 {
+			w.expect("", `mended: the keys of zone "example.co.uk." have their files again`)
+			break
+		}
 		w.expect("")
 	}
 	w.expect("")
 	remove(t, names...)
 	w.expect("", "put the files back") // said anew
+}
+
+func TestKeysThatDoNotComeBackWithTheOthersCountAsRemoved(t *testing.T) {
+	w := watch(t)
+	ksk, zsk := w.write(zone1, 257), w.write(zone1, 256)
+	w.expect(zone1 + " KSK ZSK.")
+	public, private := readText(t, ksk+publicExt), readText(t, ksk+privateExt)
+	remove(t, ksk+publicExt, ksk+privateExt, zsk+publicExt, zsk+privateExt)
+	w.expect("", "put the files back")
+	writeText(t, ksk+privateExt, private)
+	writeText(t, ksk+publicExt, public)
+	w.expect("") // the others may be about to come back
+	w.expect(zone1+" CSK ZSK(gone).", `mended: keys of zone "example.co.uk." have their files again, and those that have none count as removed`)
+	w.expect("")
 }
 
 func TestDirectoryThatCannotBeReadChangesNothing(t *testing.T) {
@@ -242,6 +263,7 @@ func TestDirectoryThatCannotBeReadChangesNothing(t *testing.T) {
 	if err := os.Rename(w.dir+".away", w.dir); err != nil {
 		t.Fatal(err)
 	}
+	w.expect("", fmt.Sprintf("mended: key directory %q can be read again", w.dir))
 	w.expect("")
 	w.write(zone1, 256)
 	w.expect(zone1 + " KSK ZSK.")
@@ -259,11 +281,13 @@ func TestHalfWrittenFileKeepsTheLastGoodList(t *testing.T) {
 	w.expect("", "cut off")
 	w.expect("") // said once
 	writeText(t, zsk+privateExt, private)
-	w.expect(zone1 + " KSK ZSK.")
+	mended := fmt.Sprintf("mended: the files of key %q can be read now", zsk)
+	w.expect(zone1+" KSK ZSK.", mended)
 	writeText(t, zsk+publicExt, public[:len(public)-20])
 	w.expect("", "the key stays in use as it was")
 	w.expect("")
 	writeText(t, zsk+publicExt, public)
+	w.expect("", mended)
 	w.expect("")
 	writeText(t, zsk+publicExt, public[:len(public)-20])
 	w.expect("", "the key stays in use as it was") // said anew
@@ -389,7 +413,67 @@ func TestNamedFileOfAnotherZoneKeepsTheOldKey(t *testing.T) {
 	place(writeKey(t, t.TempDir(), zone2, 257))
 	w.expect("", "no longer one of \"example.co.uk.\"")
 	place(base)
+	w.expect("", "mended: ")
+}
+
+// A file that is put back with the time that it had looks as if it never was another.
+func TestFileThatIsAsItWasIsSaidToBe(t *testing.T) {
+	w := watch(t)
+	base := w.write(zone1, 257)
+	w.expect(zone1 + " CSK.")
+	info, err := os.Stat(base + publicExt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := readText(t, base+publicExt)
+	writeText(t, base+publicExt, "garbage\n")
+	w.expect("", "the key stays in use as it was")
+	writeText(t, base+publicExt, public)
+	if err := os.Chtimes(base+publicExt, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	w.expect("", "mended: the files of key")
 	w.expect("")
+}
+
+// A key that is taken for removed is not there again when half of it is.
+func TestKeyIsNotSaidToBeReadWhileItIsNotTaken(t *testing.T) {
+	w := watch(t)
+	ksk := w.write(zone1, 257)
+	w.write(zone1, 256)
+	w.expect(zone1 + " KSK ZSK.")
+	public, private := readText(t, ksk+publicExt), readText(t, ksk+privateExt)
+	remove(t, ksk+publicExt, ksk+privateExt)
+	w.expect("")
+	w.expect(zone1 + " KSK(gone) ZSK.")
+	writeText(t, ksk+publicExt, "garbage\n")
+	w.expect("", "the key stays in use as it was")
+	remove(t, ksk+publicExt)
+	w.expect("")
+	writeText(t, ksk+publicExt, public)
+	w.expect("")
+	writeText(t, ksk+privateExt, private)
+	w.expect(zone1+" KSK ZSK.", "mended: the files of key")
+}
+
+func TestRightsOfAFileAreNotedOnceAndWhenTheyAreMended(t *testing.T) {
+	w := watch(t)
+	w.write(zone1, 257)
+	zsk := w.write(zone1, 256)
+	mode := func(mode os.FileMode) {
+		if err := os.Chmod(zsk+privateExt, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mode(0o644)
+	w.expect(zone1+" KSK ZSK.", "can be read by everyone")
+	writeText(t, zsk+privateExt, readText(t, zsk+privateExt)+"Inactive: 20300101000000\n")
+	w.expect(zone1 + " KSK ZSK.")
+	mode(0o600)
+	w.expect("", "mended: no longer so: key file")
+	w.expect("")
+	mode(0o644)
+	w.expect("", "can be read by everyone") // said anew
 }
 
 func TestGoneZSKsAreForgotten(t *testing.T) {

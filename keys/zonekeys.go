@@ -84,6 +84,7 @@ func (s *scan) freeze(zone string, z *zoneKeys) {
 
 // settle draws the conclusion from files that have been missing for a while.
 func (s *scan) settle(zone string, z *zoneKeys) {
+	missing, again := false, "the keys of zone %q have their files again"
 	for _, p := range z.pairs {
 		if z.frozen && !p.lost.IsZero() {
 			p.lost, s.pending[p] = s.now, true // the others are about to come back too
@@ -91,10 +92,14 @@ func (s *scan) settle(zone string, z *zoneKeys) {
 		if !p.lost.IsZero() && s.now.Sub(p.lost) >= confirm {
 			p.remove()
 			delete(s.pending, p)
+			again = "keys of zone %q have their files again, and those that have none count as removed"
 		}
+		missing = missing || !p.lost.IsZero()
 	}
 	z.frozen = false
-	delete(s.said, "zone "+zone)
+	if !missing {
+		s.mended(zone, "zone "+zone, again, zone)
+	}
 	z.pairs = slices.DeleteFunc(z.pairs, func(p *pair) bool {
 		old := !p.gone.IsZero() && !p.key.Role.SecureEntry() && s.now.Sub(p.gone) > keepGone
 		if old {

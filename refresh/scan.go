@@ -92,10 +92,14 @@ func (e *Engine) scan() {
 // scanned takes over the new lists of keys.
 func (e *Engine) scanned(s *scan, changed map[string][]*keys.Key, notes []keys.Note) {
 	for _, n := range notes {
+		write := e.config.Log.Warningf
+		if n.Mended {
+			write = e.config.Log.Infof
+		}
 		if n.Zone == "" {
-			e.config.Log.Warningf("%s", n.Text)
+			write("%s", n.Text)
 		} else {
-			e.config.Log.Warningf("Zone %q: %s", n.Zone, n.Text)
+			write("Zone %q: %s", n.Zone, n.Text)
 		}
 	}
 	for name, ks := range changed {
