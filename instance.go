@@ -300,7 +300,21 @@ func (inst *instance) warn() {
 		if m.config.Handler("transfer") != nil {
 			log.Warningf("Plugin transfer hands out the zones of the server block %s without the joint key sets: let secondaries of these zones run mske too", strings.Join(m.names(), " "))
 		}
+		if outside := m.outside(); len(outside) > 0 {
+			log.Warningf("The server block %s is not asked about these zones of its mske: %s; name them before its {, or move them to the block that is asked", listed(m.blockNames()), listed(outside))
+		}
 	}
+}
+
+// maxListed is how many names of a fleet a line of the log lists.
+const maxListed = 5
+
+// listed returns names for a line of the log.
+func listed(names []string) string {
+	if more := len(names) - maxListed; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxListed], " "), more)
+	}
+	return strings.Join(names, " ")
 }
 
 // background returns the configuration of the engine, made anew for each

@@ -313,11 +313,51 @@ func (m *MSKE) CacheBypassZones() []string {
 	if len(m.sites.at) <= maxBypass {
 		return m.names()
 	}
-	var zones []string
+	return m.blockNames()
+}
+
+// blockNames returns the names that the server block is for, as CoreDNS compares them
+// with those that are asked for.
+func (m *MSKE) blockNames() []string {
+	var names []string
 	for _, key := range m.blockZones {
-		zones = append(zones, plugin.Host(key).NormalizeExact()...)
+		names = append(names, plugin.Host(key).NormalizeExact()...)
 	}
-	return zones
+	return names
+}
+
+// outside returns those of m's zones of which neither the apex nor a signaling domain
+// lies in the server block, so that m is not asked about them.
+func (m *MSKE) outside() []string {
+	block := make(map[string]bool)
+	for _, name := range m.blockNames() {
+		block[name] = true
+	}
+	inside := make(map[*zone]bool)
+	for name, s := range m.sites.at {
+		yield.ToQueries() // there are some on a reload
+		if atOrBelow(block, name) {
+			inside[s.zone] = true
+		}
+	}
+	var names []string
+	for name, z := range m.zones {
+		if !inside[z] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// atOrBelow reports whether name is one of names, or below one.
+func atOrBelow(names map[string]bool, name string) bool {
+	for off, end := 0, false; !end; off, end = dns.NextLabel(name, off) {
+		if names[name[off:]] {
+			return true
+		}
+	}
+	return names["."]
 }
 
 // wantsDNSSEC reports whether r has the DO bit set (RFC 3225).

@@ -281,6 +281,40 @@ func TestTheLongestZoneEnclosesASignalingDomain(t *testing.T) {
 	}
 }
 
+func TestZonesThatTheServerBlockIsNotAskedAbout(t *testing.T) {
+	f := newCorefile(t)
+	for _, tt := range []struct {
+		zones string
+		block []string
+		want  []string
+	}{
+		{"example.net", []string{"dns://example.com.:1153"}, []string{"example.net."}},
+		{"example.net a.example.com EXAMPLE.com example.org", []string{"dns://example.com.:1153"}, []string{"example.net.", "example.org."}},
+		{"example.net", []string{"dns://counterexample.net.:53", "dns://www.example.net.:53"}, []string{"example.net."}},
+		{"example.net", []string{"tls://.:853"}, nil},
+		{"example.net", []string{"dns://NET:53"}, nil},
+		{"example.net example.org", []string{"dns://example.org.:53", "tls://example.net.:853"}, nil},
+		{"10.0.0.0/23", []string{"dns://0.0.10.in-addr.arpa.:53", "dns://1.0.10.in-addr.arpa.:53"}, nil},
+		{"10.0.0.0/24", []string{"dns://10.in-addr.arpa.:53"}, nil},
+		{"10.0.0.0/23", []string{"10.0.0.0/24"}, []string{"1.0.10.in-addr.arpa."}},
+		{`b\195\188cher.example`, []string{`dns://b\195\188cher.example.:53`}, nil},
+		{"", []string{"dns://_signal.ns1.example.com.:53"}, nil},
+		{"_signal.ns1.example.com", []string{"dns://example.com.:53"}, nil},
+		{"_signal.ns1.example.com", []string{"dns://example.org.:53"}, []string{"_signal.ns1.example.com."}},
+		{"example.com", []string{"dns://_signal.ns1.example.com.:53"}, nil}, // the announcements in it are asked for there
+		{"example.com", []string{"dns://_signal.ns2.example.com.:53"}, []string{"example.com."}},
+	} {
+		m, err := f.parse("mske "+tt.zones+" {\nnameservers ns1.example.com\nresolver 192.0.2.53\nkey directory keys\n}", tt.block...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.instance.connect()
+		if got := m.outside(); !slices.Equal(got, tt.want) {
+			t.Errorf("%q in %q: expected %q to be outside, got %q", tt.zones, tt.block, tt.want, got)
+		}
+	}
+}
+
 func TestMatch(t *testing.T) {
 	f := newCorefile(t)
 	m, err := f.parse("mske example.org sub.example.org example.net {\nnameservers ns1.example.net\nresolver 192.0.2.53\nkey directory keys\n}")
@@ -393,6 +427,27 @@ func TestWarnsOfWhatCannotWork(t *testing.T) {
 	} {
 		if !strings.Contains(lines.String(), want) {
 			t.Errorf("Expected a line with %q, got\n%s", want, &lines)
+		}
+	}
+	if strings.Contains(lines.String(), "The server block") {
+		t.Errorf("Expected no line of zones outside of their server block, got\n%s", &lines)
+	}
+}
+
+func TestWarnsOfZonesThatTheServerBlockIsNotAskedAbout(t *testing.T) {
+	var lines bytes.Buffer
+	golog.SetOutput(&lines)
+	defer clog.Discard()
+	p := newProvider(t)
+	for _, tt := range []struct{ block, zones, want string }{
+		{"example.com", "example.org", "The server block example.com. is not asked about these zones of its mske: example.org.; name them before its {, or move"},
+		{"org", "example.org a.example b.example c.example d.example e.example f.example",
+			"mske: a.example. b.example. c.example. d.example. e.example. and 1 more; name them"},
+	} {
+		lines.Reset()
+		start(t, tt.block+":PORT {\nbind 127.0.0.1\nroot "+p.dir+"\nmske "+tt.zones+" {\nnameservers ns1.example.net\nkey directory .\nresolver 127.0.0.1:1\n}\n}\n").stop()
+		if n := strings.Count(lines.String(), "[WARNING] plugin/mske: The server block "); n != 1 || !strings.Contains(lines.String(), tt.want) {
+			t.Errorf("Expected one line, with %q, got\n%s", tt.want, &lines)
 		}
 	}
 }
