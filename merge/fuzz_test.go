@@ -86,6 +86,9 @@ const (
 
 // collect follows an announcement at now, and drops nothing.
 func (m *hostModel) collect(a Announcement, now time.Time) {
+	if at := a.Inception.DNSKEY; !at.IsZero() && at.Before(m.newest.DNSKEY) {
+		a.DNSKEY = slices.Concat(a.DNSKEY, m.last.DNSKEY) // it may come from a cache
+	}
 	for _, k := range a.DNSKEY {
 		m.keys[k] = new(held)
 	}

@@ -25,7 +25,9 @@ type Retiring struct {
 }
 
 // Collect returns p after a newer secure announcement a (rule M2), and what
-// that changed. A key that a does not hold leaves CDS and CDNSKEY at once. It
+// that changed. An RRset in a that was signed before the one in use, as far as
+// [Announcement.Replayed] lets that pass, adds keys and removes none: it may come from
+// a cache. A key that a does not hold leaves CDS and CDNSKEY at once. It
 // leaves DNSKEY when an announcement at least maxZoneTTL and the announcement's
 // TTL later still lacks it: that time ends the life of all that it signed, and
 // of every cached announcement that holds it. Only an announcement removes a
@@ -35,6 +37,7 @@ type Retiring struct {
 // inceptions that were accepted never go back: the same content signed earlier
 // opens no door to a replay (rule F8). p itself is not changed.
 func (p Peer) Collect(a Announcement, now time.Time, maxZoneTTL, gap time.Duration) (Peer, Change) {
+	a = a.beside(p.Announcement)
 	next := Peer{Host: p.Host, Announcement: a.sharing(p.Announcement), Collected: now}
 	next.Announcement.Inception = a.Inception.latest(p.Announcement.Inception)
 	wait := maxZoneTTL + max(p.Announcement.TTL, a.TTL)

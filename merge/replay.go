@@ -39,6 +39,25 @@ func replayed(rrtype string, known, inception time.Time, same bool) string {
 		rrtype, inception.UTC().Format(time.RFC3339), known.UTC().Format(time.RFC3339))
 }
 
+// beside returns a with what known has more in the RRsets that were signed earlier in a
+// than in known.
+func (a Announcement) beside(known Announcement) Announcement {
+	if older(a.Inception.DNSKEY, known.Inception.DNSKEY) {
+		a.DNSKEY = sortKeys(a.DNSKEY, known.DNSKEY)
+	}
+	if older(a.Inception.CDNSKEY, known.Inception.CDNSKEY) {
+		a.CDNSKEY = sortKeys(a.CDNSKEY, known.CDNSKEY)
+	}
+	if older(a.Inception.CDS, known.Inception.CDS) {
+		a.CDS = sortDS(slices.Concat(a.CDS, known.CDS))
+	}
+	return a
+}
+
+// older reports whether an inception is before that of what is known. What has no date
+// is not.
+func older(inception, known time.Time) bool { return !inception.IsZero() && inception.Before(known) }
+
 // sameSet reports whether a and b hold the same elements.
 func sameSet[T comparable](a, b []T) bool {
 	lacking := func(set []T) func(T) bool {

@@ -75,6 +75,25 @@ func TestReplayedNamesBothTimes(t *testing.T) {
 	}
 }
 
+// A resolver's cache may still have what was announced minutes before.
+func TestWhatWasSignedEarlierRemovesNothing(t *testing.T) {
+	const wait = time.Hour
+	both := signed(announcement([]Key{ksk(3), ksk(6)}, []Key{zsk(4), zsk(5)}), epoch)
+	p, _ := Peer{}.Collect(both, epoch, wait, gap)
+	p, change := p.Collect(signed(announcement([]Key{ksk(3), ksk(7)}, []Key{zsk(4)}), epoch.Add(-5*time.Minute)), epoch.Add(time.Minute), wait, gap)
+	want := announcement([]Key{ksk(3), ksk(6), ksk(7)}, []Key{zsk(4), zsk(5)})
+	if a := p.Announcement; !sameSet(a.DNSKEY, want.DNSKEY) || !sameSet(a.CDNSKEY, want.CDNSKEY) || !sameSet(a.CDS, want.CDS) || len(p.Retiring) > 0 {
+		t.Errorf("Expected the keys of both, got %v, retiring %v", a, p.Retiring)
+	}
+	if len(change.SecureEntry.Removed)+len(change.DNSKEY.Removed) > 0 || len(change.SecureEntry.Added) != 1 {
+		t.Errorf("Expected one key to be added, got %v", change)
+	}
+	p, change = p.Collect(signed(announcement([]Key{ksk(3)}, []Key{zsk(4)}), epoch), epoch.Add(2*time.Minute), wait, gap)
+	if len(change.SecureEntry.Removed) != 2 || len(p.Retiring) != 1 {
+		t.Errorf("Expected what is signed no earlier to count as it is, got %v, retiring %v", change, p.Retiring)
+	}
+}
+
 func TestCollectNeverLowersAnInception(t *testing.T) {
 	a := announcement([]Key{ksk(3)}, []Key{zsk(4)})
 	p, _ := Peer{}.Collect(signed(a, epoch), epoch, time.Hour, gap)

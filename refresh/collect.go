@@ -316,6 +316,9 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 	if n := len(next.Announcement.DNSKEY) + len(next.Retiring); n > store.MaxPeerKeys {
 		return fmt.Errorf("it has %d data-signing keys, those on their way out included, more than %d: it rolls its keys too fast", n, store.MaxPeerKeys)
 	}
+	if n := max(len(next.Announcement.CDNSKEY), len(next.Announcement.CDS)); n > store.MaxPeerKeys {
+		return fmt.Errorf("it has %d secure-entry keys, with those that were announced minutes before, more than %d: it rolls its keys too fast", n, store.MaxPeerKeys)
+	}
 	if i < 0 && len(s.Peers) >= store.MaxHosts {
 		return errors.New("keys of as many hosts as are dealt with are known already")
 	}
