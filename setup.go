@@ -134,7 +134,7 @@ func parseZones(args, serverBlockKeys []string) ([]string, error) {
 			return nil, zoneError(arg, errNotDomainName)
 		}
 		for _, host := range hosts {
-			zone, err := domain.Canonical(host)
+			zone, err := domain.Written(host)
 			switch {
 			case err != nil:
 				return nil, zoneError(arg, err)

@@ -289,6 +289,7 @@ func TestParseRejectsStanzas(t *testing.T) {
 		{"a data-signing key alone", "mske example.org {\nnameservers ns1.example.net\nresolver 192.0.2.53\nkey file ZSK\n}", "example.org."},
 		{"a zone without its keys", "mske example.org example.net {\nnameservers ns1.example.net\nresolver 192.0.2.53\nkey file KSK ZSK\n}", "example.net."},
 		{"a zone twice", "mske example.org EXAMPLE.org. {\nnameservers ns1.example.net\n}", "is named twice"},
+		{"an international name", "mske bücher.example {\nnameservers ns1.example.net\n}", "(international names are written as xn--...)"},
 		{"no zone name", "mske exa..mple {\nnameservers ns1.example.net\n}", "exa..mple"},
 		{"no zone at all", "mske {\nnameservers ns1.example.net\n}", "no zone"},
 		{"every announcement too long", "mske " + long + " {\nnameservers " + strings.Repeat("n", 63) + ".example.net\nresolver 192.0.2.53\nkey file " + longKSK + "\n}", "cannot be announced"},
@@ -329,6 +330,17 @@ func TestParseZonesOfTheServerBlock(t *testing.T) {
 	m.instance.connect()
 	if got, want := m.names(), []string{"example.net.", "example.org."}; !slices.Equal(got, want) {
 		t.Errorf("Expected %q, got %q", want, got)
+	}
+}
+
+func TestParseRejectsServerBlocksOfInternationalNames(t *testing.T) {
+	f := newCorefile(t)
+	stanza := "mske {\nnameservers ns1.example.com\nresolver 192.0.2.53\nkey directory keys\n}"
+	_, err := f.parse(stanza, "dns://example.org.:53", "dns://bücher.example.:53")
+	expectError(t, "raw", err, "(international names are written as xn--...)")
+	m, err := f.parse(stanza, "dns://xn--bcher-kva.example.:53", `dns://b\195\188cher.example.:53`)
+	if err != nil || m.zones["xn--bcher-kva.example."] == nil || m.zones[`b\195\188cher.example.`] == nil {
+		t.Errorf("Expected both ways to write the name in ASCII to be taken, got %v", err)
 	}
 }
 

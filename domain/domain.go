@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 	"unique"
 
 	"github.com/miekg/dns"
@@ -32,6 +33,16 @@ func Canonical(name string) (string, error) {
 		return "", fmt.Errorf("%.300q is not a domain name: %w", name, err)
 	}
 	return dns.CanonicalName(canonical), nil
+}
+
+// Written returns name as Canonical does, if it is one that an operator writes. It
+// fails for characters that are not ASCII as well: their octets would be a name, but
+// not the one that is meant. Whoever means these octets writes them as \DDD.
+func Written(name string) (string, error) {
+	if strings.IndexFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0 {
+		return "", fmt.Errorf("%.300q has a character that is not ASCII (international names are written as xn--...)", name)
+	}
+	return Canonical(name)
 }
 
 // Shared returns name in memory that all have who ask for it at about the same

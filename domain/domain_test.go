@@ -5,6 +5,28 @@ import (
 	"testing"
 )
 
+func TestWrittenTakesInternationalNamesAsTheDNSHasThemOnly(t *testing.T) {
+	const say = "(international names are written as xn--...)"
+	for _, tt := range []struct {
+		name, want string // want empty: refused
+	}{
+		{"Xn--Bcher-kva.example", "xn--bcher-kva.example."},
+		{`b\195\188cher.example`, `b\195\188cher.example.`},
+		{"0/25.2.0.192.in-addr.arpa", "0/25.2.0.192.in-addr.arpa."},
+		{"bücher.example", ""},
+		{"example.\xff", ""},
+		{"\u0080.example", ""},
+	} {
+		got, err := Written(tt.name)
+		if got != tt.want || (err != nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), say) {
+			t.Errorf("%q: expected %q or an error with %q, got %q, %v", tt.name, tt.want, say, got, err)
+		}
+	}
+	if _, err := Written("a..example"); err == nil || strings.Contains(err.Error(), say) {
+		t.Errorf("Expected what is no name at all to be said to be none, got %v", err)
+	}
+}
+
 func TestCanonical(t *testing.T) {
 	for _, tt := range []struct {
 		name, want string // want empty: no name

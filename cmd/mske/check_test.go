@@ -580,6 +580,7 @@ func TestCheckUsage(t *testing.T) {
 		{"", "expected one ZONE, got 0"},
 		{"example.org example.net", "expected one ZONE, got 2"},
 		{"example..org", "write it as in example.co.uk"},
+		{"bücher.example", "(international names are written as xn--...)"},
 		{"--nonsense example.org", "-nonsense: see mske check -h"},
 		{"--port 0 example.org", "--port 0"},
 		{"--cns-type 70000 example.org", "--cns-type 70000"},

@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/coredns-mske/mske/announce"
+	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/merge"
 )
@@ -77,22 +78,29 @@ func parseFetch(args []string, stderr io.Writer) (fetchArgs, error) {
 	if len(words) != 2 {
 		return a, fmt.Errorf("expected ZONE and HOST, got %d arguments: see mske fetch -h", len(words))
 	}
-	a.zone, a.host = words[0], words[1]
-	return a, a.check()
+	if a.zone, err = parseZone(words[0]); err != nil {
+		return a, err
+	}
+	if a.host, err = parseHost(words[1]); err != nil {
+		return a, err
+	}
+	return a, a.networkArgs.check()
 }
 
-// check says what is wrong with the arguments' values.
-func (a fetchArgs) check() error {
-	if _, ok := dns.IsDomainName(a.zone); !ok {
-		return fmt.Errorf("ZONE %q is not a domain name", a.zone)
+// parseHost returns the canonical name of the nameserver that an argument names. It
+// takes those that are no host names, too: such ones are in NS records.
+func parseHost(arg string) (string, error) {
+	if _, err := netip.ParseAddr(strings.Trim(arg, "[]")); err == nil {
+		return "", fmt.Errorf("HOST %q is an address: give the nameserver's name, as in the zone's NS records", arg)
 	}
-	if _, ok := dns.IsDomainName(a.host); !ok || dns.Fqdn(a.host) == "." {
-		return fmt.Errorf("HOST %q is not a host name", a.host)
+	host, err := domain.Written(arg)
+	if err != nil {
+		return "", fmt.Errorf("HOST: %w", err)
 	}
-	if _, err := netip.ParseAddr(strings.Trim(a.host, "[]")); err == nil {
-		return fmt.Errorf("HOST %q is an address: give the nameserver's name, as in the zone's NS records", a.host)
+	if host == "." {
+		return "", fmt.Errorf("HOST %q is not a host name", arg)
 	}
-	return a.networkArgs.check()
+	return host, nil
 }
 
 // printZone prints the announcement as records at the signaling name, and the

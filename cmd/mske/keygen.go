@@ -89,7 +89,7 @@ func parseAlgorithm(s string) (uint8, error) {
 
 // parseZone returns the canonical name of the zone that an argument names.
 func parseZone(arg string) (string, error) {
-	zone, err := domain.Canonical(arg)
+	zone, err := domain.Written(arg)
 	if err != nil {
 		return "", fmt.Errorf("ZONE: %w: write it as in example.co.uk", err)
 	}
