@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// maxKeys is how many keys an RRset of an announcement may name (rule
+	// MaxKeys is how many keys an RRset of an announcement may name (rule
 	// F4): a provider in the middle of two rolls at once has four of a role.
-	maxKeys = 8
+	MaxKeys = 8
 
 	// maxDigests is how many digests a key may have, on average: one of each
 	// type that can be computed here.
@@ -81,11 +81,11 @@ func checkPlace(owner string, a answer) error {
 
 // checkRecords applies the rules that concern the records of one RRset.
 func checkRecords(owner string, qtype uint16, rrs []dns.RR) error {
-	if n := countKeys(rrs); n > maxKeys {
-		return refuse(qtype, owner, fmt.Sprintf("%d keys, more than %d", n, maxKeys), refMany)
+	if n := countKeys(rrs); n > MaxKeys {
+		return refuse(qtype, owner, fmt.Sprintf("%d keys, more than %d", n, MaxKeys), refMany)
 	}
-	if n := len(rrs); n > maxKeys*maxDigests {
-		return refuse(qtype, owner, fmt.Sprintf("%d records, more than %d", n, maxKeys*maxDigests), refMany)
+	if n := len(rrs); n > MaxKeys*maxDigests {
+		return refuse(qtype, owner, fmt.Sprintf("%d records, more than %d", n, MaxKeys*maxDigests), refMany)
 	}
 	for _, rr := range rrs {
 		var check, ref string

@@ -112,7 +112,7 @@ func TestCheckEdwards(t *testing.T) {
 // keys of one algorithm and tag, all digests theirs.
 func BenchmarkCheckUnit(b *testing.B) {
 	var a merge.Announcement
-	for i := range maxKeys {
+	for i := range MaxKeys {
 		k := merge.Key{Flags: 257, Protocol: 3, Algorithm: dns.RSASHA512, PublicKey: rsaKey(maxRSA)}
 		octets, _ := base64.StdEncoding.DecodeString(k.PublicKey)
 		octets[10+2*i], octets[12+2*i] = 0xa4, 0xa6
@@ -199,7 +199,7 @@ func FuzzPolicy(f *testing.F) {
 		if checkUnit(zone, owner, a) != nil {
 			return
 		}
-		if len(a.DNSKEY) == 0 || len(a.CDNSKEY)+len(a.CDS) == 0 || len(a.DNSKEY) > maxKeys {
+		if len(a.DNSKEY) == 0 || len(a.CDNSKEY)+len(a.CDS) == 0 || len(a.DNSKEY) > MaxKeys {
 			t.Errorf("Expected a complete announcement, got %v", a)
 		}
 		for _, k := range append(a.DNSKEY, a.CDNSKEY...) {

@@ -10,7 +10,9 @@ import (
 
 	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/cns"
+	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
+	"github.com/coredns-mske/mske/merge"
 )
 
 const announceUsage = `Usage: mske announce [-d DIR] --ns HOST... ZONE
@@ -101,6 +103,7 @@ func announcement(a announceArgs, now time.Time, stderr io.Writer) (string, erro
 		return "", fmt.Errorf("no peer would take an announcement without both a CDS and a DNSKEY record: "+
 			"see the times in the key files of %q with dnssec-settime -p all", a.zone)
 	}
+	warnMany("announce", a.zone, own, stderr)
 	var out strings.Builder
 	for _, host := range a.hosts {
 		owner, err := announce.Name(a.zone, host)
@@ -117,4 +120,21 @@ func announcement(a announceArgs, now time.Time, stderr io.Writer) (string, erro
 		fmt.Fprintf(&out, "; good until %s, when the times in the key files may change it\n", plan.Next.UTC().Format(time.RFC3339))
 	}
 	return out.String(), nil
+}
+
+// warnMany says which types our announcement for zone has more keys of than other
+// providers take.
+func warnMany(command, zone string, own merge.Announcement, stderr io.Writer) {
+	for _, set := range []struct {
+		types string
+		keys  []merge.Key
+	}{
+		{"DNSKEY", own.DNSKEY},
+		{"CDS and CDNSKEY", own.CDNSKEY},
+	} {
+		if n := len(set.keys); n > fetch.MaxKeys {
+			fmt.Fprintf(stderr, "mske %s: zone %s has %d keys to announce as %s, and other providers refuse more than %d of a type: remove old key files\n",
+				command, zone, n, set.types, fetch.MaxKeys)
+		}
+	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/domain"
 	"github.com/coredns-mske/mske/keys"
 )
@@ -123,8 +124,10 @@ func keygen(a keygenArgs, now time.Time, stderr io.Writer) (bases []string, err 
 		if err != nil {
 			return nil, errors.Join(err, removeKeys(bases))
 		}
-		bases = append(bases, base)
+		bases, have = append(bases, base), append(have, k)
 	}
+	keys.AssignRoles(have)
+	warnMany("keygen", a.zone, announce.Own(a.zone, keys.Plan(have, now, keys.Facts{})), stderr)
 	return bases, nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
 )
 
@@ -94,5 +96,58 @@ func TestKeygenFailsWhole(t *testing.T) {
 	status, stdout, stderr := call("keygen", "-d", dir, "example.org")
 	if status != exitFailed || stdout != "" || !strings.Contains(stderr, dir) {
 		t.Errorf("Expected status 1 and the directory's name, got %d, %q, %q", status, stdout, stderr)
+	}
+}
+
+// manyKeys is what a command says of one key more of example.org. than other
+// providers take.
+func manyKeys(command, types string) string {
+	return fmt.Sprintf("mske %s: zone example.org. has %d keys to announce as %s, and other providers refuse more than %d of a type: remove old key files\n",
+		command, fetch.MaxKeys+1, types, fetch.MaxKeys)
+}
+
+func TestMoreKeysThanOtherProvidersTakeAreWarnedOf(t *testing.T) {
+	for _, flags := range [][]string{{"--csk"}, nil} {
+		dir := t.TempDir()
+		for i := range fetch.MaxKeys + 1 {
+			want := ""
+			if i == fetch.MaxKeys {
+				want = manyKeys("keygen", "DNSKEY") + manyKeys("keygen", "CDS and CDNSKEY")
+			}
+			status, stdout, stderr := call(append([]string{"keygen", "-d", dir, "example.org"}, flags...)...)
+			if status != exitOK || stdout == "" || stderr != want {
+				t.Fatalf("%q, number %d: expected status 0 and %q, got %d, %q", flags, i+1, want, status, stderr)
+			}
+		}
+		want := manyKeys("announce", "DNSKEY") + manyKeys("announce", "CDS and CDNSKEY")
+		if status, stdout, stderr := call("announce", "-d", dir, "--ns", "ns1.example.net", "example.org"); status != exitOK || stdout == "" || stderr != want {
+			t.Errorf("%q: expected the announcement, status 0 and %q, got %d, %q", flags, want, status, stderr)
+		}
+	}
+}
+
+// Keys that are not announced, or not as that type, do not count.
+func TestOnlyKeysOfATypeThatAreAnnouncedCount(t *testing.T) {
+	dir := t.TempDir()
+	call("keygen", "-d", dir, "example.org")
+	tags := make(map[uint16]bool)
+	for i := range fetch.MaxKeys + 2 {
+		k, private, err := keys.Generate("example.org.", dns.ED25519, 256, tags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tags[k.Tag()] = true
+		if i < 3 {
+			private += "Delete: 20200101000000\n"
+		}
+		if _, err := keys.Write(dir, k, private); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, stderr := call("announce", "-d", dir, "--ns", "ns1.example.net", "example.org"); strings.Contains(stderr, "refuse") {
+		t.Errorf("Expected no warning of %d keys, got %q", fetch.MaxKeys, stderr)
+	}
+	if _, _, stderr := call("keygen", "-d", dir, "example.org"); stderr != manyKeys("keygen", "DNSKEY") {
+		t.Errorf("Expected a warning of DNSKEY alone, got %q", stderr)
 	}
 }
