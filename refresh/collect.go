@@ -36,6 +36,7 @@ type collection struct {
 	notified bool          // it is to be fetched ahead of its time
 	awaited  bool          // it is due since the owner changed the nameservers
 	every    time.Duration // how often it is due in the long run, see lines.load
+	doubt    *doubt        // nil: all that it ever came to counts
 }
 
 // failed schedules the next attempt.
@@ -237,8 +238,9 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 		c.next = c.asked.Add(z.RefreshMin)
 		return // it was dropped meanwhile
 	}
+	e.doubt(z, c, r)
 	if r.Verdict == fetch.Secure {
-		if err := e.accept(z, c.host, r.Announcement); err != nil {
+		if err := e.accept(z, c.host, r.Announcement, now); err != nil {
 			c.verdict, r.Reason, r.Tried = fetch.Refused, err.Error(), ""
 		}
 	}
@@ -247,8 +249,7 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 	}
 	switch c.verdict {
 	case fetch.Secure:
-		e.loop.fetches.expect(c, c.succeeded(z.Zone, now, r.TTL))
-		z.recovered("fetch "+c.host, "the announcement of %s is secure now", c.host)
+		e.accepted(z, c, r.TTL, now)
 	case fetch.Absent:
 		e.loop.fetches.expect(c, c.succeeded(z.Zone, now, r.TTL))
 		z.reportFailure(c, r, now)
@@ -260,6 +261,12 @@ func (e *Engine) collected(z *zone, c *collection, r fetch.Result, took time.Dur
 	}
 	e.heard(z, c, r.Why())
 	e.loop.news = true
+}
+
+// accepted schedules the next collection after one that was accepted.
+func (e *Engine) accepted(z *zone, c *collection, ttl time.Duration, at time.Time) {
+	e.loop.fetches.expect(c, c.succeeded(z.Zone, at, ttl))
+	z.recovered("fetch "+c.host, "the announcement of %s is secure now", c.host)
 }
 
 // reportFailure says, once for each verdict and each reason of a refusal, what
@@ -285,10 +292,10 @@ func (z *zone) reportFailure(c *collection, r fetch.Result, now time.Time) {
 	z.say("fetch "+c.host, l, id, "the announcement of %s is %s: %s; %s", c.host, c.verdict, r.Why(), known)
 }
 
-// accept takes host's announcement into the state of z, or returns why policy
-// forbids that (rule F4).
-func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
-	now, s := e.loop.now, &z.open().facts.state
+// accept takes host's announcement, collected at a time, into the state of z, or
+// returns why policy forbids that (rule F4).
+func (e *Engine) accept(z *zone, host string, a merge.Announcement, at time.Time) error {
+	s := &z.open().facts.state
 	p, others := merge.Peer{Host: host}, slices.Clone(s.Peers)
 	i := peer(s.Peers, host)
 	if i >= 0 {
@@ -312,7 +319,7 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 	if e.settle(z); z.open().facts.unsteady {
 		collect = collectHeld
 	}
-	next, change := collect(p, a, now, z.MaxZoneTTL, lifecycle.Gap(z.every(p.Announcement.TTL)))
+	next, change := collect(p, a, at, z.MaxZoneTTL, lifecycle.Gap(z.every(p.Announcement.TTL)))
 	if n := len(next.Announcement.DNSKEY) + len(next.Retiring); n > store.MaxPeerKeys {
 		return fmt.Errorf("it has %d data-signing keys, those on their way out included, more than %d: it rolls its keys too fast", n, store.MaxPeerKeys)
 	}
@@ -329,7 +336,7 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement) error {
 	}
 	z.reportChange(next, change)
 	s.Peers = peers
-	e.loop.lastCollection = now
+	e.loop.lastCollection = latest(e.loop.lastCollection, at)
 	if change.None() && i >= 0 {
 		e.later(z)
 	} else {

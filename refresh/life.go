@@ -401,11 +401,10 @@ func (z *zone) consented(host string, a merge.Announcement) (merge.Announcement,
 		return a, nil
 	}
 	const only = "it was in no CNS RRset, so that only those of its keys count which the zone's apex there holds, validated from the parent's DS"
-	sets := z.open().facts.vouchedBy(host)
-	if len(sets) == 0 {
+	if len(z.open().facts.vouchedBy(host)) == 0 {
 		return a, fmt.Errorf("%s, and that has not been seen", only)
 	}
-	part, left := lifecycle.Consented(z.Name, a, sets)
+	part, left := z.vouchedPart(host, a)
 	if len(part.DNSKEY) == 0 || len(part.CDS)+len(part.CDNSKEY) == 0 {
 		return a, fmt.Errorf("%s: not %s", only, refTexts(left))
 	}

@@ -210,9 +210,11 @@ func (e *Engine) sawServers(z *zone, hosts []string, s observe.Sight) {
 	if z.open().shown.answer != full {
 		o.sight = &s
 	}
-	z.open().facts.vouched, z.open().facts.explained = z.vouch(s), z.explain(s)
-	z.open().facts.served = z.serving(l)
+	z.open().facts.vouched = z.vouch(s)
+	e.recount(z)
+	z.open().facts.explained, z.open().facts.served = z.explain(s), z.serving(l)
 	g.next = now.Add(z.lookWait())
+	e.doubtOn(z)
 	e.loop.dirty[z] = true
 }
 
@@ -254,13 +256,18 @@ func (z *zone) lookWait() time.Duration {
 // lookSoon has the nameservers looked at as soon as they may be asked again:
 // something has changed.
 func (e *Engine) lookSoon(z *zone) {
+	z.open().outside.servers.idle = 0
+	e.lookBy(z, e.loop.now.Add(time.Second))
+}
+
+// lookBy has the nameservers looked at at a time, or as soon after it as they may be
+// asked again. A zero time is none.
+func (e *Engine) lookBy(z *zone, at time.Time) {
 	g := &z.open().outside.servers
-	if z.Outside == nil || g.asked.IsZero() {
+	if z.Outside == nil || at.IsZero() || g.asked.IsZero() {
 		return // the first is to come
 	}
-	g.idle = 0
-	soon := latest(e.loop.now.Add(time.Second), g.asked.Add(z.RefreshMin))
-	g.next = earliest(g.next, soon)
+	g.next = earliest(g.next, latest(at, g.asked.Add(z.RefreshMin)))
 	e.wake(z, g.next)
 }
 

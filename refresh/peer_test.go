@@ -118,12 +118,12 @@ func TestNewKeyWithTheTagOfOneOnItsWayOutIsRefused(t *testing.T) {
 			next := p.announcement()
 			next.DNSKEY = []merge.Key{twin}
 			var collision *merge.CollisionError
-			if err := e.accept(z, theirNS, next); errors.As(err, &collision) != tt.refused {
+			if err := e.accept(z, theirNS, next, e.loop.now); errors.As(err, &collision) != tt.refused {
 				t.Errorf("Expected a key that is refused: %v, got %v", tt.refused, err)
 			}
 			back := p.announcement() // the same key is no other
 			z.open().facts.state.Peers[0].Announcement = old
-			if err := e.accept(z, theirNS, back); err != nil {
+			if err := e.accept(z, theirNS, back, e.loop.now); err != nil {
 				t.Errorf("Expected a key that comes back to be accepted, got %v", err)
 			}
 		})
@@ -158,11 +158,11 @@ func TestNewKeyWithTheTagOfASeededOneIsRefused(t *testing.T) {
 			s.Seed.At = now
 			twins := provider{twinOf(t, p.ksk), twinOf(t, p.zsk)}
 			var collision *merge.CollisionError
-			if err := e.accept(z, theirNS, twins.announcement()); errors.As(err, &collision) != tt.refused {
+			if err := e.accept(z, theirNS, twins.announcement(), e.loop.now); errors.As(err, &collision) != tt.refused {
 				t.Errorf("Expected a key that is refused: %v, got %v", tt.refused, err)
 			}
 			s.Peers = nil
-			if err := e.accept(z, theirNS, p.announcement()); err != nil {
+			if err := e.accept(z, theirNS, p.announcement(), e.loop.now); err != nil {
 				t.Errorf("Expected the keys of the seed itself to be accepted, got %v", err)
 			}
 		})
@@ -545,11 +545,11 @@ func TestJointSetFitsAMessageWithASeed(t *testing.T) {
 		octets[10] = byte(i)
 		s.Seed.DNSKEY = append(s.Seed.DNSKEY, merge.Key{Flags: 256, Protocol: 3, Algorithm: dns.RSASHA256, PublicKey: base64.StdEncoding.EncodeToString(octets)})
 	}
-	if err := e.accept(z, theirNS, newProvider(t).announcement()); err == nil || !strings.Contains(err.Error(), "octets") {
+	if err := e.accept(z, theirNS, newProvider(t).announcement(), e.loop.now); err == nil || !strings.Contains(err.Error(), "octets") {
 		t.Errorf("Expected no more keys beside %d seeded ones, got %v", lifecycle.MaxSeeds, err)
 	}
 	s.Seed.DNSKEY = s.Seed.DNSKEY[:1]
-	if err := e.accept(z, theirNS, newProvider(t).announcement()); err != nil {
+	if err := e.accept(z, theirNS, newProvider(t).announcement(), e.loop.now); err != nil {
 		t.Errorf("Expected keys to be accepted beside a seeded one, got %v", err)
 	}
 }

@@ -94,6 +94,9 @@ func (e *Engine) clockSet(d time.Duration) {
 		}
 		for _, c := range z.fetching {
 			move(d, &c.asked, &c.next, &c.ended)
+			if c.doubt != nil {
+				move(d, &c.doubt.at, &c.doubt.last)
+			}
 		}
 		if hasWaits(z.open().facts.state) {
 			l.dirty[z] = true
