@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
@@ -127,6 +128,7 @@ func decide(z *Zone, f facts, now time.Time) decision {
 	}
 	d.reportDistrust(z, f)
 	d.reportOrphaned(z, f.state.Signers)
+	d.reportCrowd()
 	if d.view.answer == full && d.cold.IsZero() {
 		d.find("cold", levelInfo, "")
 	}
@@ -286,6 +288,15 @@ func (d *decision) reportKeys(o ours, distrusted []merge.Key) {
 		d.find("roles", levelInfo, "our keys are %s", strings.Join(roles, ", "))
 	}
 	d.find("plan", levelWarning, "%s", strings.Join(o.Why, "; "))
+}
+
+// reportCrowd says that others refuse what is announced.
+func (d *decision) reportCrowd() {
+	if n := max(len(d.announcement.DNSKEY), len(d.announcement.CDNSKEY)); n > fetch.MaxKeys {
+		d.find("crowd", levelWarning, "%d keys of one kind are announced, and other providers refuse more than %d, so that no change of them arrives there: remove the files of old keys", n, fetch.MaxKeys)
+		return
+	}
+	d.find("crowd", levelInfo, "")
 }
 
 func (d *decision) reportLost(o ours, until time.Time) {

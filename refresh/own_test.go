@@ -14,6 +14,7 @@ import (
 
 	"github.com/coredns-mske/mske/announce"
 	"github.com/coredns-mske/mske/chain"
+	"github.com/coredns-mske/mske/fetch"
 	"github.com/coredns-mske/mske/keys"
 	"github.com/coredns-mske/mske/lifecycle"
 	"github.com/coredns-mske/mske/merge"
@@ -529,6 +530,21 @@ func TestASignerThatIsReplacedStaysWhileCachesMayNeedIt(t *testing.T) {
 		if published(old.Tag()) {
 			t.Error("Expected it to go then")
 		}
+	})
+}
+
+// Only we can do something about it, and nobody else can tell us.
+func TestMoreKeysThanOthersTakeAreWarnedOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for range fetch.MaxKeys - 1 {
+			w.newKey(zoneName, 256)
+		}
+		w.start()
+		expectLog(t, w.log, 0, "other providers refuse")
+		w.newKey(zoneName, 256)
+		w.pass(5 * time.Second)
+		expectLog(t, w.log, 1, "WARNING", "9 keys of one kind are announced, and other providers refuse more than 8")
 	})
 }
 
