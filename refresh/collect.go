@@ -310,7 +310,7 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement, at time.Time
 	beside := append(slices.Clip(others), merge.Peer{Retiring: p.Retiring}, s.Seed.Peer())
 	if err := merge.Admit(a, z.open().local, beside, z.Lax); err == nil {
 		z.settle("admit " + host)
-	} else if !slices.Contains(s.NS, host) {
+	} else if !z.delegatedTo(host, a) {
 		return err
 	} else {
 		z.say("admit "+host, levelError, "", "the keys of %s are served since the zone is delegated to it, but %v", host, err)
@@ -343,6 +343,19 @@ func (e *Engine) accept(z *zone, host string, a merge.Announcement, at time.Time
 		e.loop.dirty[z] = true
 	}
 	return nil
+}
+
+// delegatedTo reports whether resolvers ask host for the zone's data already, so that
+// they need the keys of a in any case. That the parent alone names it is not signed, and
+// brings no key in (rule D2): it counts if the zone's apex at host holds all of these
+// keys, too, as DS vouches for.
+func (z *zone) delegatedTo(host string, a merge.Announcement) bool {
+	s := z.open().facts.state
+	if slices.Contains(s.NS, host) {
+		return true
+	}
+	_, left := z.vouchedPart(host, a)
+	return slices.Contains(s.Life.ParentNS, host) && len(left) == 0
 }
 
 // maxSet is the most octets of a joint RRset. All of an answer has to fit into

@@ -449,6 +449,50 @@ func TestUnlikeAlgorithmIsRefusedUntilTheZoneIsDelegated(t *testing.T) {
 	})
 }
 
+// Resolvers ask a host that only the parent names, too. But nobody signs that: it counts
+// for keys alone that the zone's apex there holds, as DS vouches for.
+func TestUnlikeAlgorithmOfAHostThatOnlyTheParentNames(t *testing.T) {
+	foreign := merge.Key{Flags: 256, Protocol: 3, Algorithm: 15, PublicKey: "l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4="}
+	for name, tt := range map[string]struct {
+		edit   func(n *internet, p provider)
+		served bool
+	}{
+		"in the apex, vouched for":       {func(*internet, provider) {}, true},
+		"not named by the parent":        {func(n *internet, _ provider) { n.ns = []string{ourNS} }, false},
+		"not in the apex":                {func(n *internet, p provider) { n.hosts[theirNS].dnskey = []merge.Key{p.ksk, p.zsk, n.w.zsk.ID()} }, false},
+		"in the apex that it signs only": {func(n *internet, _ provider) { n.ds = digestsOf(n.w.ksk.ID()) }, false},
+		"silent":                         {func(n *internet, _ provider) { n.hosts[theirNS].silent = true }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				n := w.online()
+				w.startMinutely()
+				p := w.join()
+				n.serves(theirNS, p)
+				n.holds(foreign)
+				n.change(func(n *internet) {
+					n.ns, n.ds = []string{ourNS, theirNS}, digestsOf(w.ksk.ID(), p.ksk)
+					tt.edit(n, p)
+				})
+				w.pass(3 * time.Hour)
+				a := p.announcement()
+				a.DNSKEY = append(a.DNSKEY, foreign)
+				w.peers.set(theirNS, announces(a))
+				w.pass(3 * time.Hour)
+				want := with(w.ksk, w.zsk.ID(), p.zsk)
+				if tt.served {
+					want = append(want, foreign)
+					expectLog(t, w.log, 1, "ERROR", "algorithm")
+				} else {
+					expectLog(t, w.log, 1, theirNS+" is refused", "algorithm")
+				}
+				w.expectKeys(want, with(w.ksk, p.ksk))
+			})
+		})
+	}
+}
+
 func TestLaxAdmitsUnlikeAlgorithms(t *testing.T) {
 	foreign := merge.Key{Flags: 257, Protocol: 3, Algorithm: 15, PublicKey: "l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4="}
 	p := provider{ksk: foreign, zsk: foreign}
