@@ -116,3 +116,20 @@ func anyNS(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	}
 	return dns.RcodeSuccess, w.WriteMsg(reply)
 }
+
+// What is answered comes from the view that has it, though another one has been published
+// since.
+func TestAnswerIsFromOneView(t *testing.T) {
+	newProvider(t).delegating(t)
+	m := runningHandler(t)
+	q := question("example.org.", dns.TypeCSYNC, true)
+	at := m.locate(q)
+	without := *m.zones["example.org."].view.Load()
+	without.NS, without.CSYNC = nil, nil
+	m.zones["example.org."].view.Store(&without)
+	var out outgoing
+	rcode, err := m.serve(t.Context(), &at, dnstest.NewRecorder(&test.ResponseWriter{}), q, &out)
+	if out.reply == nil || len(out.reply.Answer) != 2 {
+		t.Errorf("Expected CSYNC with its signature, got %v, %s, %v", out.reply, dns.RcodeToString[rcode], err)
+	}
+}

@@ -162,16 +162,18 @@ func (m *MSKE) serve(ctx context.Context, at *place, w dns.ResponseWriter, r *dn
 	case at.subtree != nil:
 		return m.serveSubtree(ctx, at.site, w, r, out)
 	case at.view != nil:
-		return m.serveApex(ctx, at.zone, w, r, out)
+		return m.serveApex(ctx, at, w, r, out)
 	case wantsDNSSEC(r) || at.apex && r.Question[0].Qtype == dns.TypeANY || at.zone.view.Load().Delegates():
 		return m.serveCorrected(ctx, at.zone, w, r)
 	}
 	return plugin.NextOrFailure(pluginName, m.Next, ctx, w, r)
 }
 
-// serveApex answers one of the key sets or, under `delegation auto`, NS or CSYNC.
-func (m *MSKE) serveApex(ctx context.Context, z *zone, w dns.ResponseWriter, r *dns.Msg, out *outgoing) (int, error) {
-	view := z.view.Load()
+// serveApex answers one of the key sets or, under `delegation auto`, NS or CSYNC, from the
+// view that was found to: one that is published meanwhile may not.
+func (m *MSKE) serveApex(ctx context.Context, at *place, w dns.ResponseWriter, r *dns.Msg, out *outgoing) (int, error) {
+	z := at.zone
+	view, _ := at.view.(*serve.Apex)
 	if view == nil {
 		view = new(serve.Apex) // fails everything
 	}

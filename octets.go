@@ -143,8 +143,8 @@ func (to route) through(w dns.ResponseWriter, reply *dns.Msg, set *serve.RRset) 
 }
 
 // end is in front of the server's writer for as long as a message is written. A
-// message that it keeps is for others as one that has been sent: should sending
-// it fail, dnstap tells of an answer that the client never got.
+// message that it keeps is for others as one that has been sent, and packs to the same
+// octets: should sending it fail, dnstap tells of an answer that the client never got.
 type end struct {
 	dns.ResponseWriter
 	set     *serve.RRset
@@ -154,7 +154,7 @@ type end struct {
 // WriteMsg implements the dns.ResponseWriter interface.
 func (e *end) WriteMsg(m *dns.Msg) error {
 	if e.message == nil && e.set.IsIn(m) {
-		e.message = m
+		e.message, m.Compress = m, true
 		return nil
 	}
 	return e.ResponseWriter.WriteMsg(m)

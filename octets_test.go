@@ -378,3 +378,27 @@ func TestOctetsAreTruncatedAsMessages(t *testing.T) {
 		}
 	}
 }
+
+// Whoever packs a message that was kept, as dnstap does, gets the octets that are sent.
+func TestKeptMessageIsWhatIsSent(t *testing.T) {
+	p := newProvider(t)
+	s := start(t, p.corefile(""))
+	s.until("an answer", question("example.org.", dns.TypeDNSKEY, true), answered)
+	view := runningHandler(t).zones["example.org."].view.Load()
+	for _, qtype := range []uint16{dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY} {
+		q := question("ExAmPlE.oRg.", qtype, true)
+		reply, _ := view.Reply(q)
+		set := view.RRset(q.Question[0])
+		kept := &end{ResponseWriter: &test.ResponseWriter{}, set: set}
+		if err := kept.WriteMsg(reply); err != nil || kept.message == nil {
+			t.Fatalf("Expected the message to be kept, got %v", err)
+		}
+		packed, err := kept.message.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sent, ok := set.AppendMessage(nil, kept.message); !ok || !bytes.Equal(sent, packed) {
+			t.Errorf("%s: expected %d octets that are sent, got %d", dns.Type(qtype), len(sent), len(packed))
+		}
+	}
+}
