@@ -187,7 +187,7 @@ func (p *planner) untilKnown(k *Key, heirs []*Key) {
 		if h.DNSKEY.Algorithm != k.DNSKEY.Algorithm {
 			continue
 		}
-		if p.reached(p.facts.Seen[h.ID()].KnownFrom) {
+		if p.reached(p.facts.Seen[h.ID()].KnownFrom) || slices.Contains(p.facts.SigningData, h.ID()) {
 			return
 		}
 		next = h
@@ -267,6 +267,8 @@ func (p *planner) publish(k *Key) {
 		p.why(k, "its Delete time has come or its file has gone, but it stays in DNSKEY: the parent's DS has not been read")
 	case chain:
 		p.why(k, "it stays in DNSKEY%s", p.chained(k))
+	case p.cached(k) && slices.Contains(p.facts.SigningData, k.ID()): // until just now
+		p.why(k, "its Delete time has come, but it stays in DNSKEY as long as caches may hold its signatures")
 	case p.cached(k):
 		p.why(k, "its Delete time has come, but it stays in DNSKEY until %s: caches may hold its signatures until then",
 			rfc3339(p.cachedUntil(k)))

@@ -150,6 +150,7 @@ func TestADataSigningKeyGoesOnUntilCachesHaveTheNext(t *testing.T) {
 		name          string
 		now           time.Time
 		signing       bool      // old does
+		both          bool      // and next
 		known         time.Time // next is
 		cached        time.Time // until when that of old is
 		oldDoes, next string
@@ -158,13 +159,17 @@ func TestADataSigningKeyGoesOnUntilCachesHaveTheNext(t *testing.T) {
 	}{
 		{name: "not seen yet", now: day(2), signing: true, oldDoes: "pad", next: "pad", say: "it was to stop signing at 2026-01-01T00:00:00Z, but goes on, since key %d cannot take its place yet: it was not seen"},
 		{name: "not in every cache", now: day(2), signing: true, known: day(3), oldDoes: "pad", next: "pad", say: "since key %d cannot take its place yet: until 2026-01-04T00:00:00Z caches may lack it", changes: day(3)},
-		{name: "in every cache", now: day(3), signing: true, known: day(3), cached: day(6), oldDoes: "p", next: "pad", say: "it stays in DNSKEY until 2026-01-07T00:00:00Z", changes: day(6)},
+		{name: "in every cache", now: day(3), signing: true, known: day(3), cached: day(6), oldDoes: "p", next: "pad", say: "it stays in DNSKEY as long as caches may hold its signatures", changes: day(6)},
 		{name: "forgotten", now: day(6), known: day(3), cached: day(6), oldDoes: "-", next: "pad"},
+		{name: "not seen, but it signs already", now: day(2), signing: true, both: true, cached: day(3), oldDoes: "p", next: "pad", say: "it stays in DNSKEY as long as", changes: day(3)},
 		{name: "it does not sign any more", now: day(2), cached: day(3), oldDoes: "p", next: "pad", say: "it stays in DNSKEY until 2026-01-04T00:00:00Z", changes: day(3)},
 	} {
 		f := Facts{MaxZoneTTL: 12 * time.Hour, Signed: []merge.Key{old.ID()}, Seen: map[merge.Key]Seen{next.ID(): {KnownFrom: tc.known}, other.ID(): {KnownFrom: day(-9)}}}
 		if tc.signing {
-			f.SigningData = f.Signed
+			f.SigningData = slices.Clone(f.Signed)
+		}
+		if tc.both {
+			f.SigningData = append(f.SigningData, next.ID())
 		}
 		if !tc.cached.IsZero() {
 			f.CachedUntil = map[merge.Key]time.Time{old.ID(): tc.cached}

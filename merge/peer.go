@@ -26,8 +26,8 @@ type Retiring struct {
 
 // Collect returns p after a newer secure announcement a (rule M2), and what
 // that changed. An RRset in a that was signed before the one in use, as far as
-// [Announcement.Replayed] lets that pass, adds keys and removes none: it may come from
-// a cache. A key that a does not hold leaves CDS and CDNSKEY at once. It
+// [Announcement.Replayed] lets that pass, adds keys and removes none: it may come
+// from a cache. A key that a does not hold leaves CDS and CDNSKEY at once. It
 // leaves DNSKEY when an announcement at least maxZoneTTL and the announcement's
 // TTL later still lacks it: that time ends the life of all that it signed, and
 // of every cached announcement that holds it. Only an announcement removes a

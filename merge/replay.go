@@ -39,16 +39,14 @@ func replayed(rrtype string, known, inception time.Time, same bool) string {
 		rrtype, inception.UTC().Format(time.RFC3339), known.UTC().Format(time.RFC3339))
 }
 
-// beside returns a with what known has more in the RRsets that were signed earlier in a
-// than in known.
+// beside returns a with what known has more of the RRsets that were signed earlier in a
+// than in known. CDS and CDNSKEY name the same keys, and go together.
 func (a Announcement) beside(known Announcement) Announcement {
 	if older(a.Inception.DNSKEY, known.Inception.DNSKEY) {
 		a.DNSKEY = sortKeys(a.DNSKEY, known.DNSKEY)
 	}
-	if older(a.Inception.CDNSKEY, known.Inception.CDNSKEY) {
+	if older(a.Inception.CDNSKEY, known.Inception.CDNSKEY) || older(a.Inception.CDS, known.Inception.CDS) {
 		a.CDNSKEY = sortKeys(a.CDNSKEY, known.CDNSKEY)
-	}
-	if older(a.Inception.CDS, known.Inception.CDS) {
 		a.CDS = sortDS(slices.Concat(a.CDS, known.CDS))
 	}
 	return a

@@ -94,6 +94,25 @@ func TestWhatWasSignedEarlierRemovesNothing(t *testing.T) {
 	}
 }
 
+// Several servers of a provider do not sign at the same moment. No digest is left without
+// its key, which would have CDNSKEY withheld.
+func TestSecureEntriesSignedEarlierStayTogether(t *testing.T) {
+	known := signed(announcement([]Key{ksk(3), ksk(6)}, []Key{zsk(4)}), epoch)
+	known.Inception.CDS = epoch.Add(5 * time.Minute)
+	for name, edit := range map[string]func(*Announcement){
+		"both": func(*Announcement) {},
+		"CDNSKEY is not announced, but was found": func(a *Announcement) { a.Inception.CDNSKEY = time.Time{} },
+	} {
+		edit(&known)
+		a := signed(announcement([]Key{ksk(3)}, []Key{zsk(4)}), epoch.Add(2*time.Minute))
+		edit(&a)
+		p, _ := Peer{Host: "ns1.example.net.", Announcement: known}.Collect(a, epoch.Add(time.Hour), time.Hour, gap)
+		if j := Union(zone, Local{}, []Peer{p}); len(j.Unmatched) > 0 || len(j.CDS) != 2 || len(j.CDNSKEY) != 2 {
+			t.Errorf("%s: expected two secure entries, got %v and %v, without a key %v", name, j.CDS, j.CDNSKEY, j.Unmatched)
+		}
+	}
+}
+
 func TestCollectNeverLowersAnInception(t *testing.T) {
 	a := announcement([]Key{ksk(3)}, []Key{zsk(4)})
 	p, _ := Peer{}.Collect(signed(a, epoch), epoch, time.Hour, gap)

@@ -162,7 +162,7 @@ func (p *ownPlan) mayGo() {
 func (p *ownPlan) planFacts(marks []store.Own) keys.Facts {
 	life := p.facts.state.Life
 	f := keys.Facts{
-		Chain: p.chain, ChainUntil: p.chainUntil, MaxZoneTTL: p.cfg.MaxZoneTTL, CachedUntil: make(map[merge.Key]time.Time), Seen: make(map[merge.Key]keys.Seen),
+		Chain: p.chain, ChainUntil: p.chainUntil, MaxZoneTTL: p.cfg.MaxZoneTTL, Seen: make(map[merge.Key]keys.Seen),
 		Left:    life.Phase == lifecycle.Left,
 		KeysTTL: max(p.cfg.TTL, life.HeldKeys.TTL), KeysUntil: life.HeldKeys.Until,
 	}
@@ -184,6 +184,9 @@ func (p *ownPlan) planFacts(marks []store.Own) keys.Facts {
 			if o.Gone.IsZero() {
 				f.SigningData = append(f.SigningData, o.Key)
 				o.Gone = p.now // at the earliest
+			}
+			if f.CachedUntil == nil {
+				f.CachedUntil = make(map[merge.Key]time.Time)
 			}
 			f.CachedUntil[o.Key] = p.heldUntil(o)
 		}
@@ -228,8 +231,8 @@ func (p *ownPlan) addStored(marks []store.Own) {
 }
 
 // sign marks the keys that we are going to sign CDS, CDNSKEY and denials with,
-// and a zone that is ours as a whole, and those that did so until now. While it is not known what another zone is
-// signed with, nothing is served.
+// and a zone that is ours as a whole, and those that did so until now. While it is
+// not known what another zone is signed with, nothing is served.
 func (p *ownPlan) sign() {
 	if len(p.facts.state.Signers) == 0 && !p.cfg.Whole {
 		return

@@ -109,7 +109,7 @@ func (e *Engine) announceable(z *zone) {
 }
 
 // restate notes when what z announces comes in place of something else, so that it is
-// stored before that is announced. What was announced before a start is known by Told
+// stored, if it can be, before that is announced. What was announced before a start is known by Told
 // alone, which may be behind. If the same is taken for something else because of that,
 // it costs signatures; if something else is taken for the same, it was noted when that
 // was given up.

@@ -85,7 +85,7 @@ type Zone struct {
 	Serial uint32 // of the SOA record, in a delegated signaling zone (rule P3)
 
 	// AnnouncedSince is when what we announce came in place of something else. It is
-	// on disk before anybody sees that.
+	// on disk before anybody sees that, unless the file cannot be written.
 	AnnouncedSince time.Time `json:",omitzero"`
 }
 
