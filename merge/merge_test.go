@@ -109,6 +109,17 @@ func TestUnionKeepsADigestOfEachPeerWhoseKeyIsUnknown(t *testing.T) {
 	}
 }
 
+// A parent would drop a key that has digests of unlike types, or give up.
+func TestUnionKeepsOneDigestOfWhatOneProvidersHostsName(t *testing.T) {
+	one := Peer{Announcement: Announcement{DNSKEY: []Key{zsk(4)}, CDS: []DS{digest(t, ksk(3), dns.SHA256)}}}
+	two := Peer{Announcement: Announcement{DNSKEY: []Key{zsk(4)}, CDS: []DS{digest(t, ksk(3), dns.SHA384)}}}
+	for _, peers := range [][]Peer{{one, two}, {two, one}} {
+		if j := Union(zone, Local{}, peers); !reflect.DeepEqual(j.CDS, one.Announcement.CDS) || !reflect.DeepEqual(j.Unmatched, one.Announcement.CDS) {
+			t.Errorf("Expected %v, got %+v", one.Announcement.CDS, j)
+		}
+	}
+}
+
 func TestUnionFindsAKeyThatAnotherHostAnnounces(t *testing.T) {
 	only := Announcement{DNSKEY: []Key{zsk(4)}, CDS: []DS{digest(t, ksk(3), dns.SHA256)}}
 	full := announcement([]Key{ksk(3)}, []Key{zsk(4)})

@@ -10,7 +10,8 @@ import (
 // data-signing key the peers announce or are retiring; CDNSKEY is every
 // secure-entry key; CDS is the SHA-256 digest of each of these. A digest that
 // a peer announced without its key is kept as it is, and only then: unlike
-// digest types for the keys of one zone make parents drop a key or give up.
+// digest types for the keys of one zone make parents drop a key or give up. So
+// is of each key that a provider names one digest type only.
 func Union(zone string, local Local, peers []Peer) Joint {
 	dnskeys := [][]Key{local.DNSKEY}
 	entries := [][]Key{local.SecureEntry}
@@ -20,10 +21,23 @@ func Union(zone string, local Local, peers []Peer) Joint {
 	}
 
 	j := Joint{DNSKEY: sortKeys(dnskeys...), CDNSKEY: sortKeys(entries...)}
+	var named []Peer // with the digests alone that name no known key
 	for _, p := range peers {
 		found, unmatched := match(zone, p.Announcement.CDS, j.CDNSKEY, j.DNSKEY)
 		j.CDNSKEY = sortKeys(j.CDNSKEY, found)
-		j.Unmatched = append(j.Unmatched, strongest(unmatched)...)
+		if len(unmatched) > 0 {
+			p.Announcement.CDS = unmatched
+			named = append(named, p)
+		}
+	}
+	for _, p := range named {
+		all := slices.Clone(p.Announcement.CDS)
+		for _, q := range named {
+			if p.sameProvider(q) {
+				all = append(all, q.Announcement.CDS...)
+			}
+		}
+		j.Unmatched = append(j.Unmatched, strongest(p.Announcement.CDS, all)...)
 	}
 
 	for _, k := range j.CDNSKEY {
@@ -56,13 +70,19 @@ func match(zone string, digests []DS, sets ...[]Key) (found []Key, unmatched []D
 	return found, unmatched
 }
 
-// strongest returns those of one peer's digests that are of one type for each
-// key: a peer may name the same key by several. A digest cannot be compared with
-// one of another type, so tag and algorithm have to do. Another peer's digest
-// with these may be that of another key.
-func strongest(digests []DS) []DS {
+// sameProvider reports whether p and q are nameservers of one provider, as they announce
+// the same data-signing keys.
+func (p Peer) sameProvider(q Peer) bool {
+	return len(p.Announcement.DNSKEY) > 0 && sameSet(p.Announcement.DNSKEY, q.Announcement.DNSKEY)
+}
+
+// strongest returns those of digests that are of one type for each key, of all that
+// their provider announces: it may name the same key by several. A digest cannot be
+// compared with one of another type, so tag and algorithm have to do. Another
+// provider's digest with these may be that of another key.
+func strongest(digests, all []DS) []DS {
 	types := make(map[Ref]uint8)
-	for _, d := range digests {
+	for _, d := range all {
 		r := Ref{Tag: d.KeyTag, Algorithm: d.Algorithm}
 		if rank(d.DigestType) > rank(types[r]) {
 			types[r] = d.DigestType

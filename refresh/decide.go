@@ -368,11 +368,14 @@ func covered(signers []merge.Key, j merge.Joint) bool {
 // plus returns a with what b has more: no key of a is missing in it. It is
 // what is served when b cannot be stored (rule T1).
 func plus(zone string, a, b merge.Joint) merge.Joint {
-	sum := merge.Union(zone, merge.Local{
+	var named []merge.Peer // one for each digest, which may be another key's than one with its tag
+	for _, d := range slices.Concat(a.Unmatched, b.Unmatched) {
+		named = append(named, merge.Peer{Announcement: merge.Announcement{CDS: []merge.DS{d}}})
+	}
+	return merge.Union(zone, merge.Local{
 		DNSKEY:      slices.Concat(a.DNSKEY, b.DNSKEY),
 		SecureEntry: slices.Concat(a.CDNSKEY, b.CDNSKEY),
-	}, []merge.Peer{{Announcement: merge.Announcement{CDS: slices.Concat(a.Unmatched, b.Unmatched)}}})
-	return sum
+	}, named)
 }
 
 // difference returns what tells is from was.

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/miekg/dns"
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/coredns-mske/mske/keys"
@@ -391,4 +392,15 @@ func TestZoneThatMovesToAnotherFileIsWrittenThere(t *testing.T) {
 			n.out.apexes = make(map[*Zone]*serve.Apex)
 		}
 	})
+}
+
+// Of two keys with one tag that only digests of unlike types name, neither is taken away.
+func TestWhatIsServedInAdditionTakesNoDigestAway(t *testing.T) {
+	k := newPublic(t, 257)
+	first, _ := k.DS(zoneName, dns.SHA256)
+	second, _ := k.DS(zoneName, dns.SHA384)
+	was, is := merge.Joint{Unmatched: []merge.DS{first}, CDS: []merge.DS{first}}, merge.Joint{Unmatched: []merge.DS{second}, CDS: []merge.DS{second}}
+	if sum := plus(zoneName, was, is); len(sum.CDS) != 2 || len(sum.Unmatched) != 2 {
+		t.Errorf("Expected both digests, got %+v", sum)
+	}
 }
