@@ -407,7 +407,7 @@ func (e *Engine) publish(j *job) {
 			stays = "so that what was served last is"
 		}
 		z.say("sign", levelProblem, "", "signing failed, %s: %v", stays, j.err)
-		if !z.announced { // as below
+		if !z.announced { // better than a denial, after a restart
 			e.announce(z, d)
 		}
 		z.open().signAt = e.loop.now.Add(signRetry)
@@ -420,7 +420,7 @@ func (e *Engine) publish(j *job) {
 		e.show(z, j)
 	}
 	if j.stored != nil {
-		if !z.announced { // better than a denial, after a restart
+		if !z.announced { // as above
 			e.announce(z, d)
 		}
 		e.retry(z, j.stored)

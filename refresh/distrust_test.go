@@ -201,7 +201,10 @@ func TestDistrustedKeysAreNamedWhereNoneIsLeft(t *testing.T) {
 		w := newWorld(t)
 		w.startSlow().Stop()
 		w.zone.Distrust.Tags = []uint16{w.ksk.Tag()}
-		w.startSlow()
+		e := w.startSlow()
+		if got := e.zones[0].announces().keys; !e.zones[0].announced || !slices.Equal(got.DNSKEY, []merge.Key{w.zsk.ID()}) || len(got.CDNSKEY) > 0 {
+			t.Errorf("Expected the other key to be announced as before, got %v", got)
+		}
 		expectLog(t, w.log, 1, "ERROR", "it cannot be signed", fmt.Sprintf("(the distrust option names %d)", w.ksk.Tag()))
 		expectLog(t, w.log, 1, "ERROR", "signing failed, and nothing can be served")
 	})

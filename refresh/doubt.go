@@ -37,9 +37,9 @@ func (e *Engine) doubt(z *zone, c *collection, r fetch.Result) {
 		}
 		return
 	}
-	_, left := z.vouchedPart(c.host, r.Announcement)
-	if z.consents(z.open().facts.state, c.host) {
-		left = nil
+	var left []merge.Ref
+	if !z.consents(z.open().facts.state, c.host) {
+		_, left = z.vouchedPart(c.host, r.Announcement)
 	}
 	if c.doubt == nil {
 		if len(left) == 0 {
